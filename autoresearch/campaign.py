@@ -1,0 +1,284 @@
+"""The story on one page: collect, judge, plan, dispatch, until a budget ends.
+
+A `Campaign` is everything a controller holds. `step` takes one turn and returns at once; `run`
+takes turns until the campaign has ended. All that matters is in the journal before it is acted
+upon, so a controller may be killed between any two lines, and the next one goes on from the record.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+
+from autoresearch import dispatch, judge
+from autoresearch.cluster.interface import Cluster
+from autoresearch.collect import collect, jobs
+from autoresearch.experiment import Candidate, Json, Scalar, Wave
+from autoresearch.history import Crown, History, Purpose
+from autoresearch.layout import Layout, read_json
+from autoresearch.lease import Lease
+from autoresearch.planning import PlannerFailed, Planning, request
+from autoresearch.record import Record
+from autoresearch.settings import Settings
+from autoresearch.sources import Sources, bake, parameters
+from autoresearch.spending import allowance, is_overdrawn, reserve
+
+PATIENCE = 3  # planner failures in a row before the search ends
+FAREWELL_SECONDS = 60.0  # for idle pilots to notice that the campaign has ended
+
+
+@dataclass
+class Campaign:
+    """What a controller holds of one campaign."""
+
+    settings: Settings
+    layout: Layout
+    record: Record
+    sources: Sources
+    cluster: Cluster
+    lease: Lease
+    planning: Planning | None = None
+    planner_failures: int = 0
+    asked: int = -1  # results known when the planner last had nothing to propose
+    stopping: str = ""  # why no new work is started, or "" while it is
+    known: dict[str, Mapping[str, Scalar]] = field(default_factory=dict)
+
+    @property
+    def history(self) -> History:
+        return self.record.history
+
+    def parameters(self, program: str) -> Mapping[str, Scalar]:
+        """The defaults of a program's Config, read once."""
+        if program not in self.known:
+            self.known[program] = parameters(self.sources.read(program))
+        return self.known[program]
+
+
+def run(campaign: Campaign, watch: Callable[[Campaign], None]) -> str:
+    """Take turns until the campaign has ended; return why it did. `watch` is told of each turn."""
+    while not campaign.history.ended:
+        step(campaign)
+        watch(campaign)
+        if not campaign.history.ended:
+            time.sleep(campaign.settings.cluster.poll_seconds)
+    dismiss(campaign)
+    return campaign.history.ended
+
+
+def step(campaign: Campaign) -> None:
+    """One turn. Raises UserError for what the user must mend; nothing is lost then."""
+    campaign.lease.renew()
+    collect(campaign.record, campaign.layout, campaign.cluster)
+    heed(campaign)
+    if campaign.stopping:
+        wind_down(campaign)
+        return
+    decide(campaign)
+    dispatch.propose(campaign.record, affordable(campaign))
+    plan(campaign)
+    dispatch.enqueue(campaign.record, campaign.layout, campaign.sources)
+    dispatch.staff(
+        campaign.record, campaign.layout, campaign.cluster, campaign.settings.cluster.tiers
+    )
+    conclude(campaign)
+
+
+# ---- judge -----------------------------------------------------------------------------------
+
+
+def decide(campaign: Campaign) -> None:
+    """Record every decision that is due, one after the other."""
+    history = campaign.history
+    while event := next_decision(campaign):
+        if event["type"] == "crown_closed" and event["crowned"]:
+            event["program"] = baked(campaign, history.crowns[-1], event)
+        campaign.record.append(event)
+    campaign.sources.set_champion(history.champion.program)
+
+
+def next_decision(campaign: Campaign) -> Json | None:
+    """What is due and affordable. Before the search ends, the end of it is kept paid for."""
+    history, settings = campaign.history, campaign.settings
+    left = remaining(campaign)
+    if not history.search_ended:
+        left -= reserve(history, settings)
+    rules = settings.judge
+    certify = 2 * rules.certify_seeds
+    can_open = left >= 2 * rules.crown_seeds + (certify if history.search_ended else 0)
+    return judge.decision(history, settings, can_open=can_open, can_certify=left >= certify)
+
+
+def baked(campaign: Campaign, test: Crown, verdict: Json) -> str:
+    """The winner's overrides written into its program's defaults, as a version of its own."""
+    winner = test.challenger
+    changes = ", ".join(f"{name} = {value}" for name, value in winner.overrides.items())
+    return campaign.sources.add(
+        bake(campaign.sources.read(winner.program), winner.overrides),
+        f"{changes or 'a new program'}\n\n"
+        f"Crown test {test.number}: {verdict['difference']:+.4f} bits per byte, "
+        f"p = {verdict['p']:.2g} at level {test.alpha:.2g}\n",
+        parents=list(dict.fromkeys([test.champion.program, winner.program])),
+        when=time.time(),
+    )
+
+
+def affordable(campaign: Campaign) -> list[judge.Request]:
+    """What the judge calls for and the budget allows: all but climbs has been set aside before."""
+    history, settings = campaign.history, campaign.settings
+    left = remaining(campaign)
+    kept = reserve(history, settings)
+    granted: list[judge.Request] = []
+    for wanted in judge.requests(history, settings):
+        needed = kept if wanted.purpose is Purpose.climb else 0
+        if len(granted) + 1 + needed <= left:
+            granted.append(wanted)
+    return granted
+
+
+# ---- plan ------------------------------------------------------------------------------------
+
+
+def plan(campaign: Campaign) -> None:
+    """Keep the queue ahead of the pilots: ask early, take the answer when it is there."""
+    if campaign.planning is not None:
+        take_answer(campaign, campaign.planning)
+    elif not campaign.history.search_ended and is_running_dry(campaign):
+        capacity = room(campaign)
+        if capacity < 1:
+            campaign.record.append({"type": "search_ended", "reason": "budget"})
+        else:
+            question = request(campaign.history, campaign.settings, capacity, campaign.parameters)
+            campaign.planning = Planning.start(question, results(campaign.history))
+
+
+def is_running_dry(campaign: Campaign) -> bool:
+    """Whether fewer experiments wait than there are pilots to take them."""
+    tier = campaign.history.screen
+    pilots = campaign.settings.cluster.tiers[tier].pilots
+    news = results(campaign.history) != campaign.asked
+    return news and campaign.history.waiting(tier) < pilots
+
+
+def room(campaign: Campaign) -> int:
+    """How many proposals the next wave may have."""
+    tier = campaign.settings.cluster.tiers[campaign.history.screen]
+    wanted = campaign.settings.search.wave or tier.pilots
+    kept = reserve(campaign.history, campaign.settings)
+    return int(min(wanted, remaining(campaign) - kept))
+
+
+def remaining(campaign: Campaign) -> float:
+    """How many experiments the budget still allows, setting aside what a planner may propose."""
+    promised = campaign.planning.capacity if campaign.planning is not None else 0
+    return allowance(campaign.history, campaign.settings, time.time()) - promised
+
+
+def results(history: History) -> int:
+    return len(history.entries) - len(history.active)
+
+
+def take_answer(campaign: Campaign, planning: Planning) -> None:
+    try:
+        wave = planning.poll()
+    except PlannerFailed as failure:
+        campaign.planning = None
+        campaign.planner_failures += 1
+        if campaign.planner_failures >= PATIENCE:
+            campaign.record.append({"type": "search_ended", "reason": str(failure)})
+        return
+    if wave is None:
+        return
+    campaign.planning, campaign.planner_failures = None, 0
+    if wave.proposals:
+        dispatch.propose(campaign.record, screening(campaign, wave), wave)
+    campaign.asked = -1 if wave.proposals else planning.asked  # else ask again when there is news
+    if wave.exhausted:
+        campaign.record.append({"type": "search_ended", "reason": "nothing left to propose"})
+
+
+def screening(campaign: Campaign, wave: Wave) -> list[judge.Request]:
+    """A wave's proposals as experiments: what differs from the champion, with the first seeds."""
+    champion = campaign.history.champion.program
+    defaults = campaign.parameters(champion)
+    seeds = judge.screening_seeds(campaign.settings, campaign.settings.search.rungs[0])
+    return [
+        judge.Request(
+            Candidate(champion, {k: v for k, v in p.overrides.items() if defaults[k] != v}),
+            seed,
+            campaign.history.screen,
+            Purpose.screen,
+            description=p.description,
+        )
+        for p in wave.proposals
+        for seed in seeds
+    ]
+
+
+# ---- the end ---------------------------------------------------------------------------------
+
+
+def conclude(campaign: Campaign) -> None:
+    """End the campaign once nothing is left to do, or a bound is reached, or it cannot begin."""
+    history, settings = campaign.history, campaign.settings
+    overdrawn = is_overdrawn(history, settings, time.time())
+    broken = baseline_failure(history)
+    if overdrawn or broken:
+        campaign.stopping = overdrawn or broken
+    elif history.search_ended and is_idle(campaign) and next_decision(campaign) is None:
+        campaign.record.append({"type": "ended", "reason": history.search_ended})
+
+
+def is_idle(campaign: Campaign) -> bool:
+    return not campaign.history.active and campaign.planning is None
+
+
+def baseline_failure(history: History) -> str:
+    """Why the baseline has no noise to compare with, or "" if it has or may still have."""
+    for tier in history.tiers:
+        entries = list(history.of_candidate(history.baseline, tier))
+        failed = [entry for entry in entries if entry.has_failed]
+        if failed and len(entries) - len(failed) < 2 and failed[0].result:
+            result = failed[0].result
+            return f"the baseline failed: {result.failure}: {result.reason}"
+    return ""
+
+
+def heed(campaign: Campaign) -> None:
+    """Take in what people ask for beside the controller: to stop, to promote a candidate."""
+    wish = read_json(campaign.layout.stop)
+    if wish is not None:
+        campaign.layout.stop.unlink(missing_ok=True)
+        stop(campaign, "stopped by request", at_once=bool(wish.get("now")))
+    for path in sorted(campaign.layout.promotions.glob("*.json")):
+        wish = read_json(path) or {}
+        entry = campaign.history.entries.get(str(wish.get("experiment")))
+        if entry is not None:
+            candidate = asdict(entry.experiment.candidate)
+            campaign.record.append({"type": "promoted", "candidate": candidate})
+        path.unlink(missing_ok=True)
+
+
+def dismiss(campaign: Campaign) -> None:
+    """Send idle pilots home and see them go, so that their hours are counted to the end."""
+    campaign.layout.drain.touch()
+    deadline = time.monotonic() + FAREWELL_SECONDS
+    while campaign.history.live_pilots() and time.monotonic() < deadline:
+        collect(campaign.record, campaign.layout, campaign.cluster)
+        time.sleep(campaign.settings.cluster.poll_seconds)
+
+
+def wind_down(campaign: Campaign) -> None:
+    """Start nothing more; end when the last pilot has put down what it ran."""
+    campaign.layout.drain.touch()
+    if campaign.planning is not None:
+        campaign.planning.close()
+        campaign.planning = None
+    if not campaign.history.live_pilots():
+        campaign.record.append({"type": "ended", "reason": campaign.stopping})
+
+
+def stop(campaign: Campaign, reason: str, *, at_once: bool = False) -> None:
+    """Ask for the end: what runs is finished, or, at once, recorded as preempted and kept."""
+    campaign.stopping = campaign.stopping or reason
+    campaign.layout.drain.touch()
+    if at_once:
+        campaign.cluster.cancel(jobs(campaign.history))

@@ -1,0 +1,1 @@
+"""Where pilots run: a module per kind of cluster, one table. Only these import submitit."""

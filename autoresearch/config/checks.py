@@ -1,0 +1,203 @@
+"""Which settings make sense: every number in its range, and a space that fits train.py."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from autoresearch.errors import ConfigError, nearest
+from autoresearch.experiment import Scalar
+from autoresearch.settings import Cluster, Data, Search, Settings, Task, Tier, Tracker
+from autoresearch.space import Choice, Domain
+
+Rule = tuple[str, object, bool, str]  # key, value, whether it is fine, what it should be
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # a folder's name on every file system
+TIER = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+SOURCES = ("stdlib", "files")
+TRACKERS = ("files", "wandb")
+MODES = ("offline", "online")
+SET_BY_REFEREE = ("vocabulary", "context")  # fields of every Config that nobody may choose
+
+
+def check_ranges(settings: Settings) -> None:
+    """Raises ConfigError for the first value that is out of its range."""
+    for key, value, is_fine, should in rules(settings):
+        if not is_fine:
+            raise ConfigError(f"{key} should be {should}, but was {value!r}")
+
+
+def rules(s: Settings) -> Iterator[Rule]:
+    is_name = bool(re.fullmatch(NAME, s.name))
+    yield "name", s.name, is_name, "a plain name (letters, digits, '.', '_', '-')"
+    yield "dir", s.dir, bool(s.dir), "a directory"
+    yield at_least("seed", s.seed, 0)
+    yield from task_rules(s.task)
+    yield from search_rules(s.search)
+    yield from cluster_rules(s.cluster)
+    yield "judge.alpha", s.judge.alpha, 0 < s.judge.alpha < 1, "a probability between 0 and 1"
+    for name in ("baseline_seeds", "crown_seeds", "certify_seeds"):
+        yield at_least(f"judge.{name}", getattr(s.judge, name), 2)
+    bounds = [s.budget.experiments, s.budget.gpu_hours, s.budget.wall_hours]
+    for name in ("experiments", "gpu_hours", "wall_hours"):
+        yield at_least(f"budget.{name}", getattr(s.budget, name), 0)
+    is_bounded = any(bound > 0 for bound in bounds)
+    yield "budget", "0 everywhere", is_bounded, "bounded by experiments, gpu_hours or wall_hours"
+    yield above("pilot.poll_seconds", s.pilot.poll_seconds, 0)
+    for name in ("idle_seconds", "experiments", "minutes"):
+        yield at_least(f"pilot.{name}", getattr(s.pilot, name), 0)
+    yield from tracker_rules(s.tracker)
+
+
+def at_least(key: str, value: float, low: float) -> Rule:
+    return key, value, value >= low, f"at least {low}"
+
+
+def above(key: str, value: float, low: float) -> Rule:
+    return key, value, value > low, f"above {low}"
+
+
+def one_of(key: str, value: str, choices: tuple[str, ...]) -> Rule:
+    return key, value, value in choices, f"one of {', '.join(choices)}"
+
+
+def task_rules(task: Task) -> Iterator[Rule]:
+    yield "task.name", task.name, bool(re.fullmatch(NAME, task.name)), "a plain name"
+    budget = vars(task.budget)
+    given = [value for value in budget.values() if value is not None]
+    yield "task.budget", budget, len(given) == 1, "seconds or tokens, and the other one null"
+    yield "task.budget", budget, all(value > 0 for value in given), "above 0"
+    yield from data_rules(task.data)
+    scoring = task.scoring
+    for name in ("rows", "tokens"):
+        yield at_least(f"task.scoring.{name}", getattr(scoring, name), 1)
+    yield at_least("task.scoring.length", scoring.length, 2)
+    yield "task.scoring.altered", scoring.altered, 0 <= scoring.altered <= 1, "between 0 and 1"
+    for name in ("random", "challenges"):
+        yield at_least(f"task.scoring.{name}", getattr(scoring, name), 0)
+    for name in ("mean_tolerance", "token_tolerance", "prefix_tolerance"):
+        yield above(f"task.scoring.{name}", getattr(scoring, name), 0)
+    for name, value in vars(task.limits).items():
+        yield above(f"task.limits.{name}", value, 0)
+
+
+def data_rules(data: Data) -> Iterator[Rule]:
+    yield one_of("task.data.source", data.source, SOURCES)
+    is_named = bool(data.files) == (data.source == "files")
+    should = "given for source=files, and only then"
+    yield "task.data.files", list(data.files), is_named, should
+    fits = 258 <= data.vocabulary <= 1 << 16  # 256 bytes and a special token at least; uint16
+    yield "task.data.vocabulary", data.vocabulary, fits, "from 258 to 65536"
+    yield at_least("task.data.context", data.context, 2)
+    yield at_least("task.data.limit_mb", data.limit_mb, 0)
+    yield at_least("task.data.workers", data.workers, 0)
+    for name in ("validation_share", "test_share"):
+        share = getattr(data, name)
+        yield f"task.data.{name}", share, 0 < share < 0.5, "a share between 0 and 0.5"
+
+
+def search_rules(search: Search) -> Iterator[Rule]:
+    yield at_least("search.wave", search.wave, 0)
+    yield at_least("search.eta", search.eta, 2)
+    rungs = list(search.rungs)
+    climbs = rungs == sorted(set(rungs)) and bool(rungs) and rungs[0] >= 1
+    yield "search.rungs", rungs, climbs, "whole numbers that grow, from 1 on, such as [1,2,4]"
+
+
+def cluster_rules(cluster: Cluster) -> Iterator[Rule]:
+    yield above("cluster.poll_seconds", cluster.poll_seconds, 0)
+    yield "cluster.tiers", "empty", bool(cluster.tiers), "one tier or more"
+    for name, tier in cluster.tiers.items():
+        is_name = bool(re.fullmatch(TIER, name))
+        yield "cluster.tiers", name, is_name, "named by letters, digits, '_', '-'"
+        yield from tier_rules(f"cluster.tiers.{name}", tier)
+
+
+def tier_rules(key: str, tier: Tier) -> Iterator[Rule]:
+    yield at_least(f"{key}.threads", tier.threads, 1)
+    yield f"{key}.gpus", tier.gpus, tier.gpus in (0, 1), "0 or 1"
+    yield at_least(f"{key}.pilots", tier.pilots, 0)
+    yield at_least(f"{key}.price", tier.price, 0)
+    cores = f"cpu-{tier.threads}"
+    is_true = bool(tier.gpus) or tier.device in ("auto", cores)
+    yield f"{key}.device", tier.device, is_true, f"auto or {cores} (threads={tier.threads})"
+
+
+def tracker_rules(tracker: Tracker) -> Iterator[Rule]:
+    yield one_of("tracker.kind", tracker.kind, TRACKERS)
+    yield one_of("tracker.mode", tracker.mode, MODES)
+    yield "tracker.project", tracker.project, bool(tracker.project), "a name"
+
+
+# ---- the space and train.py ------------------------------------------------------------------
+
+
+def check(settings: Settings, parameters: Mapping[str, Scalar]) -> None:
+    """Whether the space and the fixed parameters fit train.py's Config, given as its defaults.
+
+    Raises ConfigError.
+    """
+    space, fixed = settings.search.space, settings.task.params
+    for name in (*space, *fixed):
+        check_name(name, parameters)
+    for name, value in fixed.items():
+        if name in space:
+            raise ConfigError(
+                f"'{name}' should be fixed or searched, but is in task.params and in "
+                f"search.space; take it out of one: '~search.space.{name}'"
+            )
+        check_fixed(name, value, parameters[name])
+    for name, domain in space.items():
+        check_searched(name, domain, parameters[name])
+    if not space:
+        free = sorted(set(parameters) - set(fixed) - set(SET_BY_REFEREE))
+        raise ConfigError(
+            "search.space should hold at least one parameter, but is empty; e.g. "
+            f"task.params.NAME='choice(1,2)' with a NAME of train.py's Config: {', '.join(free)}"
+        )
+
+
+def check_name(name: str, parameters: Mapping[str, Scalar]) -> None:
+    if name in SET_BY_REFEREE:
+        raise ConfigError(f"'{name}' should be left alone: it comes from the data, task.data")
+    if name not in parameters:
+        free = set(parameters) - set(SET_BY_REFEREE)
+        raise ConfigError(f"train.py's Config has no parameter '{name}'; {nearest(name, free)}")
+
+
+def check_fixed(name: str, value: Scalar, default: Scalar) -> None:
+    if not fits(value, default):
+        raise ConfigError(
+            f"task.params.{name} should be {kind(default)}, as in train.py, but was {value!r}"
+        )
+
+
+def check_searched(name: str, domain: Domain, default: Scalar) -> None:
+    key = f"search.space.{name}"
+    if isinstance(domain, Choice):
+        wrong = [value for value in domain.values if not fits(value, default)]
+        if wrong:
+            raise ConfigError(
+                f"{key} should offer {kind(default)} each time, as in train.py, "
+                f"but offers {wrong[0]!r}"
+            )
+    elif isinstance(default, (bool, str)):
+        raise ConfigError(
+            f"{key} should be a choice(...), since train.py's {name} is {kind(default)}, "
+            "but is an interval of numbers"
+        )
+    elif isinstance(default, int) and not domain.integer:
+        whole = f"int(interval({domain.low:g},{domain.high:g}))"
+        raise ConfigError(
+            f"{key} should hold whole numbers, as in train.py, but is an interval of floats; "
+            f"write {f'tag(log, {whole})' if domain.log else whole}"
+        )
+
+
+def fits(value: Scalar, default: Scalar) -> bool:
+    if isinstance(default, float):
+        return type(value) in (int, float)
+    return type(value) is type(default)
+
+
+def kind(default: Scalar) -> str:
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return words[type(default)]

@@ -1,0 +1,110 @@
+"""What may come next on a command line; `autoresearch completion` prints the scripts that ask.
+
+An empty answer leaves the word to the shell, which then completes file names.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoresearch.config.amendment import GROUPS, flat, is_amendable
+from autoresearch.config.composition import Groups, compose_plain, conf_folders
+from autoresearch.config.reader import plain, read
+from autoresearch.config.text import from_yaml
+from autoresearch.errors import ConfigError
+from autoresearch.experiment import Json
+from autoresearch.layout import Layout
+from autoresearch.settings import Settings
+
+VERBS: dict[str, tuple[str, ...]] = {  # and what may follow that is no setting
+    "run": ("--cfg",),
+    "prepare": ("--force",),
+    "resume": (),
+    "status": ("--json",),
+    "show": ("--json",),
+    "diff": (),
+    "report": (),
+    "stop": ("--now",),
+    "replay": ("--json",),
+    "promote": (),
+    "completion": ("bash", "zsh", "fish"),
+}
+
+
+SIMPLE = r"[\w./:-]+"  # what needs no quotes in any shell
+
+
+def complete(words: Sequence[str]) -> list[str]:
+    """Candidates for the last of `words`, which follow the program's name."""
+    *before, word = joined(words) or [""]
+    return sorted(found for found in candidates(before, word) if found.startswith(word))
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """The words as the user sees them: bash takes `planner=ba` for three."""
+    whole: list[str] = []
+    for word in words:
+        if whole and (word.startswith("=") or whole[-1].endswith("=")) and word:
+            whole[-1] += word
+        else:
+            whole.append(word)
+    return whole
+
+
+def candidates(before: Sequence[str], word: str) -> list[str]:
+    if not before:
+        return list(VERBS)
+    verb, *rest = before
+    if rest and rest[-1] == "--cfg":
+        return ["job"]
+    if verb == "completion" or word.startswith("-"):
+        return list(VERBS.get(verb, ()))
+    if verb == "resume" and rest:
+        return overrides(word, list(GROUPS), amendable(rest[0]))
+    if verb in ("run", "prepare"):
+        return overrides(word, Groups(conf_folders()).names, settable(rest))
+    return []
+
+
+def amendable(directory: str) -> Json:
+    """The settings of a campaign that may change, by their dotted names."""
+    try:
+        text = Layout(Path(directory)).config.read_text(encoding="utf-8")
+        settings = flat(plain(from_yaml(text)))
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return {}
+    return {key: value for key, value in settings.items() if is_amendable(key)}
+
+
+def settable(chosen: Sequence[str]) -> Json:
+    """All settings by their dotted names, as what has been typed so far would make them."""
+    for overrides_so_far in (chosen, []):  # a mistake in them is none in what follows
+        try:
+            settings = read(Settings, compose_plain(overrides_so_far, conf_folders()))
+        except ConfigError:
+            continue
+        searched = {f"task.params.{name}": "" for name in settings.search.space}
+        return flat(plain(settings)) | searched
+    return {}
+
+
+def overrides(word: str, groups: list[str], settings: Json) -> list[str]:
+    """Groups and keys up to their next dot; after `=` a group's options or the present value."""
+    sign = word[:1] if word[:1] in ("+", "~") else ""
+    word = word.removeprefix(sign)
+    key, equals, _ = word.partition("=")
+    if equals and key in groups:
+        options = Groups(conf_folders()).options(key)
+        return [f"{sign}{key}={option}" for option in options]
+    if equals:
+        value = str(settings.get(key))
+        return [f"{sign}{key}={value}"] if key in settings and re.fullmatch(SIMPLE, value) else []
+    return [
+        *(f"{sign}{group}=" for group in groups),
+        *{f"{sign}{next_part(name, word)}" for name in settings if name.startswith(word)},
+    ]
+
+
+def next_part(key: str, word: str) -> str:
+    end = key.find(".", len(word))
+    return f"{key}=" if end < 0 else key[: end + 1]

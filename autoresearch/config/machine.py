@@ -1,0 +1,131 @@
+"""What settings leave to the machine they are composed on: paths, cores, GPUs."""
+
+import os
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch.errors import ConfigError
+from autoresearch.hardware import gpu_type
+from autoresearch.layout import shipped
+from autoresearch.settings import Cluster, Data, Settings, Task, Tier
+
+DATA_HOME = "AUTORESEARCH_DATA"  # holds one folder of prepared data per task
+
+
+def resolve(settings: Settings) -> Settings:
+    """The same settings with absolute paths and real tiers. Raises ConfigError."""
+    return replace(
+        settings,
+        dir=absolute(settings.dir),
+        task=resolve_task(settings.task),
+        cluster=resolve_cluster(settings.cluster),
+    )
+
+
+def absolute(path: str) -> str:
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - without following links
+
+
+def resolve_task(task: Task) -> Task:
+    return replace(task, dir=task_folder(task.dir), data=resolve_data(task.data, task.name))
+
+
+def task_folder(name: str) -> str:
+    """The folder of a task: as given, seen from the working directory, or one of ours."""
+    places = [Path(absolute(name)), shipped(name)]
+    for place in places:
+        if (place / "train.py").is_file():
+            return str(place)
+    raise ConfigError(
+        f"task.dir should be a folder with a train.py, but there is none in {places[0]}; "
+        "ours is task.dir=train"
+    )
+
+
+def resolve_data(data: Data, task: str) -> Data:
+    """Prepared data never lies silently under $HOME: the user says where."""
+    home = os.environ.get(DATA_HOME)
+    if not data.directory and not home:
+        raise ConfigError(
+            "task.data.directory should name where prepared data lies, but neither it nor "
+            f"{DATA_HOME} is set; e.g. export {DATA_HOME}=$PWD/data"
+        )
+    directory = data.directory or f"{home}/{task}"
+    return replace(data, directory=absolute(directory), files=tuple(map(absolute, data.files)))
+
+
+# ---- tiers -----------------------------------------------------------------------------------
+
+
+def resolve_cluster(cluster: Cluster) -> Cluster:
+    """Only this machine can be looked at: tiers of other kinds of cluster stay as they are."""
+    if cluster.kind != "local":
+        return cluster
+    tiers = {name: resolve_tier(name, tier) for name, tier in cluster.tiers.items()}
+    return replace(cluster, tiers=tiers)
+
+
+def resolve_tier(name: str, tier: Tier) -> Tier:
+    if tier.device != "auto" and tier.pilots:
+        return tier
+    return resolve_gpus(name, tier) if tier.gpus else resolve_cores(name, tier)
+
+
+def resolve_cores(name: str, tier: Tier) -> Tier:
+    cores = len(os.sched_getaffinity(0))
+    if tier.threads > cores:
+        raise ConfigError(
+            f"cluster.tiers.{name}.threads should be at most {cores}, the cores we may use here, "
+            f"but was {tier.threads}"
+        )
+    device = f"cpu-{tier.threads}" if tier.device == "auto" else tier.device
+    return replace(tier, device=device, pilots=tier.pilots or cores // tier.threads)
+
+
+def resolve_gpus(name: str, tier: Tier) -> Tier:
+    """One pilot per GPU of this machine; all of one type, since they share one cell."""
+    found = local_gpus()
+    key = f"cluster.tiers.{name}"
+    if not found:
+        raise ConfigError(
+            f"{key} should run on GPUs, but `nvidia-smi -L` shows none here; cluster=local uses "
+            "the cores"
+        )
+    if tier.device == "auto" and len(set(found)) > 1:
+        raise ConfigError(
+            f"{key} should have GPUs of one type, but here are {', '.join(sorted(set(found)))}; "
+            f"set {key}.device and {key}.pilots"
+        )
+    device = found[0] if tier.device == "auto" else tier.device
+    chosen = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    return replace(tier, device=device, pilots=tier.pilots or len(chosen or found))
+
+
+def local_gpus() -> list[str]:
+    """The type of every GPU of this machine, such as "h100"; a MIG slice is its own type."""
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return gpus_of(listing)
+
+
+def gpus_of(listing: str) -> list[str]:
+    """What `nvidia-smi -L` says, as types. A GPU cut into MIG slices counts as its slices."""
+    found: list[str] = []
+    whole = ""  # the GPU whose slices may follow
+    for line in listing.splitlines():
+        gpu = re.match(r"GPU \d+: (.+?) \(UUID", line)
+        part = re.match(r"\s+MIG (\S+)", line)
+        if gpu:
+            whole = gpu_type(gpu[1])
+            found.append(whole)
+        elif part:
+            if found and found[-1] == whole:
+                found.pop()
+            found.append(f"{whole}-{part[1]}")
+    return found

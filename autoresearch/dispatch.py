@@ -1,0 +1,152 @@
+"""Experiments asked for → frozen on disk → in a queue, with enough pilots to empty it.
+
+Every function can be repeated after a crash at any of its lines: it starts from what the history
+says and the disk shows. The journal says `queued` before the queue entry exists; a missing entry is
+put back, a duplicate one is harmless because a claim is exclusive.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from autoresearch.cluster.interface import Cluster
+from autoresearch.errors import CampaignError
+from autoresearch.experiment import Experiment, Json, State, Wave
+from autoresearch.history import Entry, History, Purpose
+from autoresearch.judge import Request
+from autoresearch.layout import Layout
+from autoresearch.record import Record
+from autoresearch.settings import Tier
+from autoresearch.sources import Sources
+
+BATCH = 100  # experiments frozen between two journal writes
+
+
+def propose(record: Record, requests: Sequence[Request], wave: Wave | None = None) -> int:
+    """Write down what is to be run, leaving out what the campaign already has; return how much.
+
+    A wave is written down even if all it proposes is there already.
+    """
+    history = record.history
+    proposed = 0
+    for purpose in Purpose:
+        experiments = [
+            (experiment_of(history, request), request)
+            for request in requests
+            if request.purpose is purpose
+        ]
+        fresh = {e.id: line(e, r) for e, r in experiments if e.id not in history.entries}
+        is_wave = wave is not None and purpose is Purpose.screen
+        if fresh or is_wave:
+            record.append(
+                {
+                    "type": "proposed",
+                    "purpose": purpose,
+                    "wave": wave.to_json() if wave is not None and is_wave else None,
+                    "experiments": list(fresh.values()),
+                }
+            )
+            proposed += len(fresh)
+    return proposed
+
+
+def experiment_of(history: History, request: Request) -> Experiment:
+    return Experiment(request.candidate, request.seed, history.tiers[request.tier], request.split)
+
+
+def line(experiment: Experiment, request: Request) -> Json:
+    """How the journal writes an experiment; its cell is that of its tier."""
+    return {
+        "id": experiment.id,
+        "program": experiment.candidate.program,
+        "overrides": dict(experiment.candidate.overrides),
+        "seed": experiment.seed,
+        "split": experiment.split,
+        "tier": request.tier,
+        "description": request.description,
+    }
+
+
+def enqueue(record: Record, layout: Layout, sources: Sources) -> None:
+    """Freeze what has been proposed, or lost its last attempt, and put it in line."""
+    waiting = [e for e in record.history.active.values() if e.state is State.proposed]
+    for batch in batches(waiting, BATCH):
+        for entry in batch:
+            freeze(layout, sources, entry.experiment)
+        attempts = [[entry.experiment.id, entry.attempt + 1] for entry in batch]
+        record.append({"type": "queued", "attempts": attempts})
+        for entry in batch:
+            put_in_line(layout, entry)
+
+
+def batches(entries: Iterable[Entry], size: int) -> Iterable[list[Entry]]:
+    iterator = iter(entries)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def freeze(layout: Layout, sources: Sources, experiment: Experiment) -> None:
+    """Write everything a pilot needs to run an experiment. It never changes afterwards.
+
+    Raises CampaignError if the directory cannot be written.
+    """
+    final = layout.experiment(experiment.id)
+    if final.exists():
+        return
+    temporary = final.with_name(f".{final.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(exist_ok=True)
+        text = json.dumps(experiment.to_json(), indent=1) + "\n"
+        (temporary / layout.program(experiment.id).name).write_bytes(
+            sources.read(experiment.candidate.program).encode()
+        )
+        (temporary / layout.experiment_json(experiment.id).name).write_text(text, encoding="utf-8")
+        temporary.rename(final)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CampaignError(
+            f"{layout.experiments} should take another experiment, but: {error.strerror}"
+        ) from error
+
+
+def put_in_line(layout: Layout, entry: Entry) -> None:
+    queue_entry(layout, entry).touch()
+
+
+def queue_entry(layout: Layout, entry: Entry) -> Path:
+    rank = entry.purpose.priority * 1_000_000 + entry.order
+    return layout.queue_entry(entry.tier, rank, entry.current)
+
+
+def staff(record: Record, layout: Layout, cluster: Cluster, tiers: dict[str, Tier]) -> None:
+    """Keep as many pilots alive in each tier as there is work for and the tier allows."""
+    for tier, settings in tiers.items():
+        work = sum(entry.tier == tier for entry in record.history.active.values())
+        missing = min(work, settings.pilots) - len(record.history.live_pilots(tier))
+        if missing > 0 and record.history.waiting(tier) > 0:
+            submit(record, layout, cluster, tier, missing)
+
+
+def submit(record: Record, layout: Layout, cluster: Cluster, tier: str, count: int) -> None:
+    """Ask the cluster for pilots. Their names are on record before, their jobs after."""
+    names = [f"{tier}-{secrets.token_hex(4)}" for _ in range(count)]
+    layout.pilots.mkdir(exist_ok=True)
+    record.append({"type": "submitting", "tier": tier, "pilots": names})
+    jobs = cluster.submit(tier, names)
+    record.append({"type": "submitted", "jobs": jobs})
+
+
+def settled(layout: Layout, tiers: Iterable[str]) -> None:
+    """Make the campaign's folders. Raises CampaignError if they cannot be made."""
+    try:
+        for folder in layout.folders(tuple(tiers)):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CampaignError(
+            f"{layout.root} should be a directory we can write, but: {error.strerror}; "
+            "choose another with dir=..."
+        ) from error

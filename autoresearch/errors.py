@@ -1,0 +1,60 @@
+"""Every error this project raises on purpose, drawn as a tree.
+
+    AutoresearchError
+    ├── UserError             what a user can cause and mend: one clear line, exit code 1
+    │   ├── ConfigError       an unknown key, a wrong type, a value out of range, an empty space
+    │   ├── DataError         missing, damaged or too little data
+    │   ├── CampaignError     a directory that is no campaign, is in use, or cannot be written
+    │   └── SourceError       a train.py that cannot be read, or an edit that does not apply
+    ├── RecordError           a journal or result that contradicts itself (never a torn tail)
+    └── TakenOver             another controller has taken this campaign over; this one must stop
+
+On a compute node, `node.failure`, `node.wire` and `node.referee` have their own under the root:
+no controller ever sees them.
+
+A message says what should be, what was, and what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AutoresearchError(Exception):
+    """The root of the tree: never raised itself."""
+
+
+class UserError(AutoresearchError):
+    """Something the user can mend. Shown as one line, without a traceback."""
+
+
+class ConfigError(UserError):
+    """Settings that cannot be used."""
+
+
+class DataError(UserError):
+    """Prepared data that is missing, damaged or too small."""
+
+
+class CampaignError(UserError):
+    """A campaign directory that cannot be used as asked."""
+
+
+class SourceError(UserError):
+    """A program text that cannot be used."""
+
+
+class RecordError(AutoresearchError):
+    """A record that contradicts itself."""
+
+
+class TakenOver(AutoresearchError):  # noqa: N818 - it reports a fact, not a fault
+    """A newer controller owns the campaign: stop without writing anything more."""
+
+
+def nearest(wrong: str, valid: Iterable[str]) -> str:
+    """How a message ends that names an unknown word: the closest valid one, or all of them."""
+    choices = sorted(valid)
+    close = difflib.get_close_matches(wrong, choices, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"choose one of: {', '.join(choices)}" if choices else "there is nothing to choose from"

@@ -1,0 +1,360 @@
+"""The state of a campaign: a replay of its journal, and the questions asked of it.
+
+`History.apply` is the only thing that changes it, one event at a time; the events are listed in
+docs/formats.md. It answers questions; it decides nothing (that is `judge`) and reads no file.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Self
+
+from autoresearch.errors import RecordError
+from autoresearch.experiment import (
+    Attempt,
+    Candidate,
+    Cell,
+    Experiment,
+    Failure,
+    Json,
+    Result,
+    Seconds,
+    Split,
+    State,
+    Wave,
+)
+from autoresearch.journal import collector_paused
+
+
+class Purpose(StrEnum):
+    """Why an experiment was asked for. The order is the order in which pilots claim them."""
+
+    crown = "crown"
+    certify = "certify"
+    baseline = "baseline"
+    replay = "replay"
+    climb = "climb"
+    screen = "screen"
+
+    @property
+    def priority(self) -> int:
+        return list(Purpose).index(self)
+
+
+@dataclass
+class Entry:
+    """One experiment and where it stands. Changed by `History.apply` alone."""
+
+    experiment: Experiment
+    purpose: Purpose
+    tier: str
+    wave: int  # 0: not a planner's
+    description: str
+    order: int  # experiments are numbered as they are proposed
+    state: State = State.proposed
+    attempt: int = 0  # the current attempt's number; 0: none yet
+    pilot: str = ""
+    result: Result | None = None
+
+    @property
+    def current(self) -> Attempt:
+        return Attempt(self.experiment.id, self.attempt)
+
+    @property
+    def bpb(self) -> float | None:
+        return self.result.bpb if self.result else None
+
+    @property
+    def has_failed(self) -> bool:
+        return self.result is not None and self.result.failure is not None
+
+
+@dataclass
+class PilotRecord:
+    """One pilot: when it was asked for and when it was seen to be gone (Unix time)."""
+
+    name: str
+    tier: str
+    submitted: float
+    job: Json = field(default_factory=dict)  # what the cluster needs to find it again
+    ended: float | None = None
+
+
+@dataclass(frozen=True)
+class Crown:
+    """A test of a challenger against the champion, open until `closed`."""
+
+    number: int
+    challenger: Candidate
+    champion: Candidate
+    tier: str
+    seeds: tuple[int, ...]
+    alpha: float
+    final: bool  # opened after the search ended
+    verdict: Json | None = None  # crowned, difference, p, program; see docs/formats.md
+
+    @property
+    def crowned(self) -> bool:
+        return bool(self.verdict and self.verdict["crowned"])
+
+
+def brief(result: Result) -> Json:
+    """What the journal keeps of a result; the rest stays in result.json."""
+    record = result.to_json()
+    for bulky in ("curve", "parameters", "device", "probes", "hashes", "experiment", "attempt"):
+        del record[bulky]
+    return record
+
+
+def from_brief(experiment: str, attempt: int, record: Json) -> Result:
+    """The inverse of `brief`, with the bulky parts left empty."""
+    return Result(
+        experiment=experiment,
+        attempt=attempt,
+        **{
+            **record,
+            "failure": Failure(record["failure"]) if record["failure"] else None,
+            "seconds": Seconds(**record["seconds"]),
+        },
+    )
+
+
+class History:
+    """What has happened so far."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.baseline = Candidate("")
+        self.champion = Candidate("")
+        self.tiers: dict[str, Cell] = {}
+        self.entries: dict[str, Entry] = {}
+        self.waves: list[tuple[Wave, tuple[str, ...]]] = []
+        self.pilots: dict[str, PilotRecord] = {}
+        self.crowns: list[Crown] = []
+        self.certifications: list[Json] = []
+        self.seeds_to_certify: tuple[int, ...] = ()
+        self.promoted: list[Candidate] = []  # people asked for these to be tested next
+        self.amendments: list[str] = []
+        self.started = 0.0
+        self.search_ended = ""  # why, or "" while the search goes on
+        self.ended = ""
+        self.controllers = 0
+        self.retries: Counter[str] = Counter()  # lost attempts by failure
+        self.active: dict[str, Entry] = {}  # every entry that is not finished
+        self.born: dict[str, str] = {}  # key of a baked champion -> key of the candidate it was
+        self._by_candidate: defaultdict[tuple[str, str, Split], list[Entry]] = defaultdict(list)
+
+    @classmethod
+    def of(cls, events: Iterable[Json]) -> Self:
+        """Raises RecordError if an event contradicts what came before."""
+        history = cls()
+        with collector_paused():
+            for event in events:
+                history.apply(event)
+        return history
+
+    # ---- events ------------------------------------------------------------------------------
+
+    def apply(self, event: Json) -> None:
+        """Take one recorded event in. Raises RecordError if it does not fit."""
+        handler = getattr(self, f"_on_{event['type']}", None)
+        if handler is None:
+            raise RecordError(
+                f"journal event {event['n']} should be of a known type, but is "
+                f"'{event['type']}'; it was written by a newer version: update autoresearch"
+            )
+        try:
+            handler(event)
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise RecordError(f"journal event {event['n']} ({event['type']}): {error!r}") from error
+
+    def _on_segment(self, _: Json) -> None:
+        self.controllers += 1
+
+    def _on_started(self, event: Json) -> None:
+        self.name = event["name"]
+        self.started = event["t"]
+        self.baseline = self.champion = Candidate(event["baseline"])
+        self.tiers = {tier: Cell.from_json(cell) for tier, cell in event["tiers"].items()}
+
+    def _on_proposed(self, event: Json) -> None:
+        if event["wave"] is not None:
+            ids = tuple(record["id"] for record in event["experiments"])
+            self.waves.append((Wave.from_json(event["wave"]), ids))
+        for record in event["experiments"]:
+            experiment = Experiment(
+                Candidate(record["program"], record["overrides"]),
+                record["seed"],
+                self.tiers[record["tier"]],
+                Split(record["split"]),
+            )
+            if experiment.id != record["id"]:
+                raise RecordError(f"experiment {record['id']} should have id {experiment.id}")
+            entry = Entry(
+                experiment,
+                Purpose(event["purpose"]),
+                record["tier"],
+                len(self.waves) if event["wave"] is not None else 0,
+                record["description"],
+                len(self.entries) + 1,
+            )
+            self.entries[experiment.id] = self.active[experiment.id] = entry
+            self._by_candidate[self._place(experiment)].append(entry)
+
+    def _on_queued(self, event: Json) -> None:
+        for experiment, number in event["attempts"]:
+            entry = self.entries[experiment]
+            entry.state, entry.attempt = State.queued, number
+
+    def _on_running(self, event: Json) -> None:
+        entry = self._current(event)
+        entry.state, entry.pilot = State.running, event["pilot"]
+
+    def _on_lost(self, event: Json) -> None:
+        entry = self._current(event)
+        entry.state = State.proposed  # it waits for its next attempt to be queued
+        self.retries[event["failure"]] += 1
+
+    def _on_finished(self, event: Json) -> None:
+        entry = self._current(event)
+        entry.result = from_brief(event["experiment"], event["attempt"], event["result"])
+        entry.state, entry.pilot = State.finished, entry.result.pilot
+        del self.active[event["experiment"]]
+
+    def _on_submitting(self, event: Json) -> None:
+        for name in event["pilots"]:
+            self.pilots[name] = PilotRecord(name, event["tier"], event["t"])
+
+    def _on_submitted(self, event: Json) -> None:
+        for name, job in event["jobs"].items():
+            self.pilots[name].job = job
+
+    def _on_pilot_ended(self, event: Json) -> None:
+        self.pilots[event["pilot"]].ended = event["t"]
+
+    def _on_crown_opened(self, event: Json) -> None:
+        self.crowns.append(
+            Crown(
+                event["number"],
+                Candidate(**event["challenger"]),
+                Candidate(**event["champion"]),
+                event["tier"],
+                tuple(event["seeds"]),
+                event["alpha"],
+                event["final"],
+            )
+        )
+
+    def _on_crown_closed(self, event: Json) -> None:
+        test = self.crowns[event["number"] - 1]
+        verdict = {key: event[key] for key in event if key not in ("n", "t", "type", "number")}
+        self.crowns[event["number"] - 1] = closed = Crown(
+            **{f: getattr(test, f) for f in Crown.__dataclass_fields__ if f != "verdict"},
+            verdict=verdict,
+        )
+        if closed.crowned:
+            self.champion = Candidate(event["program"])
+            self.born[self.champion.key] = test.challenger.key
+
+    def _on_promoted(self, event: Json) -> None:
+        self.promoted.append(Candidate(**event["candidate"]))
+
+    def _on_certifying(self, event: Json) -> None:
+        self.seeds_to_certify = tuple(event["seeds"])
+
+    def _on_certified(self, event: Json) -> None:
+        self.certifications.append(event)
+        self.seeds_to_certify = ()
+
+    def _on_search_ended(self, event: Json) -> None:
+        self.search_ended = event["reason"]
+
+    def _on_amended(self, event: Json) -> None:
+        self.amendments += event["overrides"]
+
+    def _on_resumed(self, _: Json) -> None:
+        self.search_ended = self.ended = ""
+
+    def _on_ended(self, event: Json) -> None:
+        self.ended = event["reason"]
+
+    def _current(self, event: Json) -> Entry:
+        entry = self.entries[event["experiment"]]
+        if entry.state is State.finished or entry.attempt != event["attempt"]:
+            raise RecordError(
+                f"attempt {event['attempt']} of {event['experiment']} should be the current one, "
+                f"but the experiment is {entry.state.name} at attempt {entry.attempt}"
+            )
+        return entry
+
+    @staticmethod
+    def _place(experiment: Experiment) -> tuple[str, str, Split]:
+        return experiment.candidate.key, experiment.cell.key, experiment.split
+
+    # ---- questions ---------------------------------------------------------------------------
+
+    @property
+    def screen(self) -> str:
+        """The tier candidates are screened on: the first."""
+        return next(iter(self.tiers))
+
+    @property
+    def validate(self) -> str:
+        """The tier crowns are decided on: the last."""
+        return list(self.tiers)[-1]
+
+    @property
+    def open_crown(self) -> Crown | None:
+        return self.crowns[-1] if self.crowns and self.crowns[-1].verdict is None else None
+
+    def of_candidate(
+        self, candidate: Candidate, tier: str, split: Split = Split.validation
+    ) -> Iterator[Entry]:
+        """Every experiment of a candidate in a tier's cell, also those from before it was baked."""
+        cell = self.tiers[tier].key
+        keys = [candidate.key]
+        while keys[-1] in self.born:
+            keys.append(self.born[keys[-1]])
+        for key in keys:
+            yield from self._by_candidate.get((key, cell, split), ())
+
+    def scores(
+        self, candidate: Candidate, tier: str, split: Split = Split.validation
+    ) -> Mapping[int, float]:
+        """Bits per byte by seed, of the finished experiments that have a score."""
+        return {
+            entry.experiment.seed: entry.bpb
+            for entry in self.of_candidate(candidate, tier, split)
+            if entry.bpb is not None
+        }
+
+    def screened(self) -> dict[str, list[Entry]]:
+        """The planner's candidates in order of proposal: their experiments on the screen tier."""
+        groups: dict[str, list[Entry]] = {}
+        for entry in self.entries.values():
+            if entry.purpose is Purpose.screen:
+                candidate = entry.experiment.candidate
+                groups[candidate.key] = list(self.of_candidate(candidate, self.screen))
+        return groups
+
+    def waiting(self, tier: str) -> int:
+        """How many experiments of a tier no pilot has claimed yet."""
+        return sum(e.tier == tier and e.state < State.running for e in self.active.values())
+
+    def live_pilots(self, tier: str | None = None) -> list[PilotRecord]:
+        """Pilots of a tier, or of all, that have not been seen to be gone."""
+        return [p for p in self.pilots.values() if p.tier == (tier or p.tier) and p.ended is None]
+
+    def seconds_per_experiment(self, tier: str) -> float:
+        """Mean device seconds of a finished experiment in a tier; 0 before the first one."""
+        spent = [
+            entry.result.seconds.occupied
+            for entry in self.entries.values()
+            if entry.tier == tier and entry.result and entry.result.failure is None
+        ]
+        return sum(spent) / len(spent) if spent else 0.0
+
+    def pilot_hours(self, now: float) -> float:
+        """Hours that pilots have held their devices, those still running included."""
+        return sum((p.ended or now) - p.submitted for p in self.pilots.values()) / 3600

@@ -1,0 +1,167 @@
+"""Every file name under a campaign directory, and where the shipped folders lie.
+
+Nothing else in the project joins a path below a campaign. Runs on compute nodes too.
+
+    config.yaml                settings at start
+    journal/000001.jsonl       one segment per controller life
+    sources.git                every train.py ever tried; branch `champion` is the result
+    node/                      the referee's own code and settings.json, frozen at start
+    queue/<tier>/              one entry per attempt that waits for a pilot
+    experiments/<id>/          experiment.json, train.py, attempt-N/{claim, result.json, log.txt}
+    pilots/<pilot>.json        who a pilot is (host, pid, tier); pilots/<batch>/ is submitit's
+    control/                   requests to the controller and to the pilots
+    wandb/                     offline W&B runs, brought home
+    report/                    results.tsv, progress.png
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch.experiment import Attempt, Json
+
+
+def shipped(name: str) -> Path:
+    """A folder that comes with the package (conf, train, slurm), installed or in a checkout."""
+    installed = Path(__file__).parent / name
+    return installed if installed.is_dir() else Path(__file__).parent.parent / name
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write, flush to disk, rename: a reader sees the old file or the new one, whole.
+
+    Raises OSError (a full disk, a read-only directory); the temporary file is then removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Json | None:
+    """The object in a small file others write, or None if it is missing or not whole."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The file names of one campaign. `root` is absolute."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal"
+
+    @property
+    def sources(self) -> Path:
+        return self.root / "sources.git"
+
+    @property
+    def node(self) -> Path:
+        """The frozen node code: first on PYTHONPATH, `-m autoresearch.node.pilot` runs it."""
+        return self.root / "node"
+
+    @property
+    def node_settings(self) -> Path:
+        return self.node / "settings.json"
+
+    @property
+    def pilots(self) -> Path:
+        return self.root / "pilots"
+
+    def pilot(self, name: str) -> Path:
+        return self.pilots / f"{name}.json"
+
+    @property
+    def lease(self) -> Path:
+        """Who controls the campaign now, and when they last said so."""
+        return self.root / "control" / "controller.json"
+
+    @property
+    def stop(self) -> Path:
+        """A request to the controller to end: `{"now": false}`."""
+        return self.root / "control" / "stop"
+
+    @property
+    def promotions(self) -> Path:
+        """Requests to the controller to test a candidate next: `{"experiment": id}` each."""
+        return self.root / "control" / "promotions"
+
+    @property
+    def drain(self) -> Path:
+        """While this file exists pilots finish what they run and claim nothing more."""
+        return self.root / "control" / "drain"
+
+    @property
+    def replays(self) -> Path:
+        """Experiments run again by `autoresearch replay`: a small campaign directory each."""
+        return self.root / "replays"
+
+    @property
+    def wandb(self) -> Path:
+        return self.root / "wandb"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    @property
+    def experiments(self) -> Path:
+        return self.root / "experiments"
+
+    def experiment(self, id: str) -> Path:
+        return self.experiments / id
+
+    def experiment_json(self, id: str) -> Path:
+        return self.experiment(id) / "experiment.json"
+
+    def program(self, id: str) -> Path:
+        return self.experiment(id) / "train.py"
+
+    def attempt(self, attempt: Attempt) -> Path:
+        return self.experiment(attempt.experiment) / f"attempt-{attempt.number}"
+
+    def claim(self, attempt: Attempt) -> Path:
+        return self.attempt(attempt) / "claim"
+
+    def result(self, attempt: Attempt) -> Path:
+        return self.attempt(attempt) / "result.json"
+
+    def log(self, attempt: Attempt) -> Path:
+        return self.attempt(attempt) / "log.txt"
+
+    def queue(self, tier: str) -> Path:
+        return self.root / "queue" / tier
+
+    def queue_entry(self, tier: str, rank: int, attempt: Attempt) -> Path:
+        """An empty file. Entries are claimed in the order of their names: `rank` first."""
+        return self.queue(tier) / f"{rank:08d}.{attempt.experiment}.{attempt.number}"
+
+    def queued(self, tier: str) -> Iterator[tuple[Path, Attempt]]:
+        """What waits in a tier, first in line first. One directory listing."""
+        for name in sorted(os.listdir(self.queue(tier))):
+            parts = name.split(".")
+            if len(parts) == 3 and parts[2].isdigit():
+                yield self.queue(tier) / name, Attempt(parts[1], int(parts[2]))
+
+    def folders(self, tiers: Iterator[str] | tuple[str, ...]) -> Iterator[Path]:
+        """Every directory that must exist before a campaign can start."""
+        yield from (self.root, self.journal, self.pilots, self.promotions)
+        yield from (self.experiments, self.report)
+        yield from (self.queue(tier) for tier in tiers)

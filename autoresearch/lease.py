@@ -1,0 +1,79 @@
+"""One controller at a time: who holds a campaign, and whether they are still there.
+
+The lease is only a courtesy that keeps a second controller from starting. What makes two
+controllers harmless even if both believe they hold it is the journal: its next segment can be
+created once, and it fixes what counts of the previous one.
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autoresearch.errors import CampaignError
+from autoresearch.layout import write_atomically
+from autoresearch.process import Identity
+
+STALE_SECONDS = 90.0  # a holder on another host that is silent for so long is gone
+RENEW_SECONDS = 10.0
+
+
+@dataclass
+class Lease:
+    """Held by this process until `release`."""
+
+    path: Path
+    renewed: float = 0.0
+
+    def renew(self) -> None:
+        """Say that we are still here; cheap enough for every turn of a loop."""
+        if time.monotonic() - self.renewed >= RENEW_SECONDS:
+            write_atomically(self.path, json.dumps(asdict(Identity.mine())))
+            self.renewed = time.monotonic()
+
+    def release(self) -> None:
+        if holder(self.path) == Identity.mine():
+            self.path.unlink(missing_ok=True)
+
+
+def holder(path: Path) -> Identity | None:
+    """Who wrote the lease; None if nobody did, or it cannot be read."""
+    try:
+        return Identity(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def silent_seconds(path: Path) -> float:
+    """How long ago the lease was renewed, by the file server's own clock: hosts' clocks differ."""
+    probe = path.with_name(f".now.{os.uname().nodename}.{os.getpid()}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - path.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another controller is at work."""
+    identity = holder(path)
+    if identity is None or identity == Identity.mine():
+        return False
+    if identity.is_here:
+        return identity.is_alive
+    return silent_seconds(path) < STALE_SECONDS
+
+
+def acquire(path: Path) -> Lease:
+    """Raises CampaignError if another controller is at work, or the directory cannot be written."""
+    if is_held(path):
+        other = holder(path)
+        where = f"process {other.pid} on {other.host}" if other else "another process"
+        raise CampaignError(
+            f"{path.parent.parent} should have no other controller, but {where} is at work; "
+            "wait, or end it with `autoresearch stop`"
+        )
+    lease = Lease(path)
+    lease.renew()
+    return lease

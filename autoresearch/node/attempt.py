@@ -1,0 +1,379 @@
+"""The story of one attempt: set up, train, score. Everything ends in a Result.
+
+The referee owns the clock, the data and the score. The program trains in one process; two others,
+which never train, only score: the first all rows, the second the challenge. They run train.py's
+model too, so nothing any of them says is believed further than it is checked.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoresearch.errors import UserError
+from autoresearch.experiment import Experiment, Failure, Json, Result, Split
+from autoresearch.layout import Layout
+from autoresearch.node import device, sandbox, scoring
+from autoresearch.node.children import Child, Children
+from autoresearch.node.data import Prepared, Tokens
+from autoresearch.node.failure import AttemptFailed, SickNode
+from autoresearch.node.freeze import node_hash
+from autoresearch.node.kernel import is_sealed
+from autoresearch.node.progress import Claim, Progress, loss_of, numbers
+from autoresearch.node.runlog import RunLog
+from autoresearch.node.wire import Message, WireError
+from autoresearch.settings import NodeSettings, Tier
+
+HARNESS = (sys.executable, "-P", "-m", "autoresearch.node.harness")
+PROGRAM, SCORER, CHALLENGED = "the program", "the scorer", "the second scorer"
+
+
+class Held:
+    """What the referee holds for all attempts: data, verified once, and the hash of our code."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises DataError if the data is missing or damaged."""
+        self.prepared = Prepared.open(directory)
+        self.vocabulary = self.prepared.vocabulary
+        self.code = node_hash()
+        self.token_bytes = self.prepared.token_bytes()
+        self.training = self.prepared.seal_training_tokens()
+        self.splits = {Split.validation: self.prepared.tokens(Split.validation)}
+
+    def tokens(self, split: Split) -> Tokens:
+        """The test split is not even opened unless certification asks for it."""
+        if split not in self.splits:
+            self.splits[split] = self.prepared.tokens(split)
+        return self.splits[split]
+
+
+@dataclass(frozen=True)
+class Node:
+    """What stays the same for all attempts of one pilot.
+
+    `check` raises what ends an attempt from outside; `spare` names processes that are not its own.
+    """
+
+    layout: Layout
+    settings: NodeSettings
+    tier: Tier
+    tier_name: str
+    pilot: str
+    scratch: Path
+    data: Held
+    check: Callable[[], None]
+    spare: Callable[[], set[int]]
+
+    @property
+    def torch_device(self) -> str:
+        return "cuda" if self.tier.gpus else "cpu"
+
+
+def run(node: Node, claim: Claim, log: RunLog) -> tuple[Result, bool]:
+    """Make one attempt. The second value is False if the node is not fit for the next one."""
+    progress = Progress.begin(claim, node.pilot, node.settings.sandbox)
+    try:
+        trial = Trial(node, progress, log)
+        with tempfile.TemporaryDirectory(dir=node.scratch, ignore_cleanup_errors=True) as scratch:
+            bpb = trial.run(Path(scratch))
+        return progress.finished(bpb), True
+    except WireError as error:
+        tampered = AttemptFailed(Failure.disqualified, f"a message was tampered with: {error}")
+        return progress.failed(tampered), True
+    except AttemptFailed as failed:
+        return progress.failed(failed), not isinstance(failed, SickNode)
+
+
+class Trial:
+    """One attempt in the making."""
+
+    def __init__(self, node: Node, progress: Progress, log: RunLog) -> None:
+        self.node = node
+        self.limits = node.settings.limits
+        self.scoring = node.settings.scoring
+        self.progress = progress
+        self.runlog = log
+        self.experiment = read_experiment(node.layout, progress.claim)
+        self.text = read_program(node.layout, self.experiment)
+        progress.note(
+            hashes={
+                "experiment": self.experiment.id,
+                "program": self.experiment.candidate.program,
+                "node": node.data.code,
+                "manifest": node.data.prepared.id,
+            },
+            device=device.host_facts(),
+        )
+        self.children = Children(self.limits, node.check, node.spare, self.take_log)
+
+    @property
+    def in_seconds(self) -> bool:
+        return self.experiment.cell.budget.seconds is not None
+
+    def run(self, scratch: Path) -> float:
+        """The score in bits per byte. Raises AttemptFailed."""
+        try:
+            with self.children:
+                check_cell(self.node, self.experiment)
+                tokens = self.node.data.tokens(self.experiment.split)
+                scoring.original_rows(
+                    tokens, self.scoring
+                )  # too little text: say so before training
+                program, scorers = self.start(scratch)
+                self.set_up(program, scorers)
+                weights = self.train(program)
+                try:
+                    return self.score(scorers, weights, tokens)
+                finally:
+                    os.close(weights)
+        except UserError as error:  # no data, no sandbox: so it will be for the next attempt
+            raise SickNode(str(error)) from error
+        finally:
+            path = self.node.layout.log(self.progress.claim.attempt)
+            path.write_text(self.children.log(), encoding="utf-8")
+            self.tell_start()
+
+    def start(self, scratch: Path) -> tuple[Child, list[Child]]:
+        program = self.start_child(PROGRAM, scratch / "program")
+        names = (SCORER, CHALLENGED) if self.scoring.challenges else (SCORER,)
+        scorers = [
+            self.start_child(name, scratch / f"scorer-{k}") for k, name in enumerate(names, 1)
+        ]
+        return program, scorers
+
+    def start_child(self, name: str, folder: Path) -> Child:
+        """A harness with its own copy of train.py in its own folder."""
+        folder.mkdir()
+        path = folder / "train.py"
+        path.write_bytes(self.text)
+        tier = self.node.tier
+        command = sandbox.command(self.node.settings.sandbox, HARNESS, folder, tier.threads)
+        child = self.children.start(name, command, folder)
+        task: Json = {
+            "role": "program" if name == PROGRAM else "scorer",
+            "program": str(path),
+            "parameters": dict(self.experiment.candidate.overrides),
+            "vocabulary": self.node.data.vocabulary,
+            "context": self.scoring.length,
+            "rows": self.scoring.rows,
+            "seed": self.experiment.seed,
+            "threads": tier.threads,
+            "device": self.node.torch_device,
+        }
+        self.children.tell(child, Message("task", task))
+        return child
+
+    def set_up(self, program: Child, scorers: list[Child]) -> None:
+        """Until the clock can start; in seconds, nobody else may be at work by then."""
+        seconds = self.limits.setup_seconds
+        deadline = time.monotonic() + seconds
+
+        def late(child: Child) -> AttemptFailed:
+            return AttemptFailed(
+                Failure.setup_timeout,
+                f"{child.name} should be ready within {seconds:g} s, but was not",
+            )
+
+        hello = self.children.expect(program, "hello", deadline, late(program))
+        self.check_device(hello)
+        built = self.children.expect(program, "built", deadline, late(program))
+        self.progress.note(parameters=built.scalars("parameters"), weights=built.count("weights"))
+        self.tell_start()
+        self.children.expect(program, "ready", deadline, late(program))
+        if self.in_seconds:
+            for scorer in scorers:
+                self.await_scorer(scorer, deadline, late(scorer))
+
+    def await_scorer(self, scorer: Child, deadline: float, late: AttemptFailed) -> None:
+        """Until a scorer has warmed up on synthetic tokens."""
+        self.children.expect(scorer, "hello", deadline, late)
+        self.children.expect(scorer, "ready", deadline, late)
+
+    def check_device(self, hello: Message) -> None:
+        facts = {"name": device.cpu_name(), **hello.scalars("device")}
+        threads = self.node.tier.threads
+        self.progress.note(device={**self.progress.result.device, **facts, "threads": threads})
+        problem = device.mismatch(self.experiment.cell.device, threads, facts)
+        if problem:
+            raise SickNode(problem)
+
+    def train(self, program: Child) -> int:
+        """Start the clock, wait for the weights, end the program. Returns their descriptor."""
+        budget = self.experiment.cell.budget
+        started = self.progress.enter("train")
+        start = {"started": started, "seconds": budget.seconds, "tokens": budget.tokens}
+        message = Message("start", start, descriptors=(self.node.data.training,))
+        self.children.tell(program, message)
+        if budget.seconds is not None:
+            deadline = started + budget.seconds + self.limits.grace_seconds
+            promise = f"within {self.limits.grace_seconds:g} s of the {budget} budget"
+        else:
+            deadline = started + self.limits.token_seconds
+            promise = f"within {self.limits.token_seconds:g} s"
+        late = AttemptFailed(
+            Failure.overran, f"weights should be delivered {promise}, but were not"
+        )
+        done = self.children.expect(program, "done", deadline, late)
+        self.progress.enter("score")
+        peak = done.count("peak_memory") or self.children.measure(program)
+        self.progress.note(steps=done.count("steps"), tokens=done.count("tokens"), peak_memory=peak)
+        self.children.kill(program)
+        return self.accept(done)
+
+    def accept(self, done: Message) -> int:
+        """The descriptor of delivered weights that nobody can change any more."""
+        if len(done.descriptors) != 1 or not is_sealed(done.descriptors[0]):
+            raise AttemptFailed(Failure.disqualified, "weights should come as one sealed file")
+        descriptor = done.descriptors[0]
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > self.limits.memory_gb * 2**30:
+            raise AttemptFailed(Failure.disqualified, "weights should fit into the memory limit")
+        return descriptor
+
+    def score(self, scorers: list[Child], weights: int, tokens: Tokens) -> float:
+        """Bits per byte on the held-out split. Raises AttemptFailed if a probe is violated."""
+        deadline = time.monotonic() + self.limits.score_seconds
+        seconds = f"{self.limits.score_seconds:g} s"
+        late = AttemptFailed(Failure.overran, f"scoring should end within {seconds}, but did not")
+        for scorer in scorers:
+            if not self.in_seconds:
+                self.await_scorer(scorer, deadline, late)
+            self.deliver(scorer, weights)
+        for scorer in scorers:
+            self.children.expect(scorer, "loaded", deadline, late)
+        ask = Questions(self.children, self.node.data.vocabulary, deadline, late)
+        vocabulary, table = self.node.data.vocabulary, self.node.data.token_bytes
+        rng = np.random.default_rng()  # seeded by the kernel: nobody can repeat it
+        plan = scoring.plan(tokens, vocabulary, self.scoring, rng)
+        nats = ask.nats(scorers[0], plan)
+        self.progress.note_probes(scoring.check(plan, nats, vocabulary, self.scoring))
+        self.children.kill(scorers[0])
+        if len(scorers) > 1:
+            asked = scoring.challenge(plan, tokens, table, self.scoring, rng)
+            logits = ask.logits(scorers[1], asked)
+            probes = scoring.check_challenge(plan, asked, nats, logits, self.scoring)
+            self.progress.note_probes(probes)
+        return scoring.bits_per_byte(plan, nats, table)
+
+    def deliver(self, scorer: Child, weights: int) -> None:
+        """Each scorer gets its own open file: descriptors that are shared share their position."""
+        own = os.open(f"/proc/self/fd/{weights}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.children.tell(scorer, Message("weights", descriptors=(own,)))
+        finally:
+            os.close(own)
+
+    def take_log(self, message: Message) -> None:
+        values = message.scalars("values")
+        self.progress.log(message.count("steps"), message.count("tokens"), loss_of(values))
+        self.runlog.log(message.count("steps"), numbers(values))
+
+    def tell_start(self) -> None:
+        """Open the run for those who watch: as soon as its parameters are known, or at its end."""
+        experiment, result = self.experiment, self.progress.result
+        config = {
+            **(result.parameters or experiment.candidate.overrides),
+            "seed": experiment.seed,
+            "split": experiment.split,
+            "program": experiment.candidate.program,
+            "cell": experiment.cell.key,
+            "device": experiment.cell.device,
+            "budget": str(experiment.cell.budget),
+        }
+        run = {
+            "campaign": self.node.settings.campaign,
+            "experiment": experiment.id,
+            "attempt": result.attempt,
+            "tier": self.node.tier_name,
+            "config": config,
+        }
+        self.runlog.start(run, str(self.node.layout.wandb), self.node.settings.tracker)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Putting rows to a scorer, call after call of one shape."""
+
+    children: Children
+    vocabulary: int
+    deadline: float
+    late: AttemptFailed
+
+    def nats(self, scorer: Child, plan: scoring.Plan) -> scoring.Nats:
+        """(places, length) claimed nats of every row of a plan."""
+        rows, length = plan.sent.shape[1], plan.sent.shape[2] - 1
+        calls = [self.ask(scorer, Message("score", data=call.tobytes())) for call in plan.sent]
+        return np.concatenate([floats(scorer, answer, (rows, length)) for answer in calls])
+
+    def logits(self, scorer: Child, asked: scoring.Challenge) -> NDArray[np.float32]:
+        """(places, vocabulary) logits at the asked position of every row."""
+        shape = (asked.sent.shape[1], self.vocabulary)
+        answers = []
+        for rows, positions in zip(asked.sent, asked.position, strict=True):
+            where = {"positions": positions.tolist()}
+            answer = self.ask(scorer, Message("logits", where, rows.tobytes()))
+            answers.append(floats(scorer, answer, shape))
+        return np.concatenate(answers)
+
+    def ask(self, scorer: Child, question: Message) -> Message:
+        self.children.tell(scorer, question)
+        return self.children.expect(scorer, "answer", self.deadline, self.late)
+
+
+def floats(scorer: Child, answer: Message, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Raises WireError unless the answer has exactly the expected size."""
+    wanted = 4 * shape[0] * shape[1]
+    if len(answer.data) != wanted:
+        raise WireError(f"{scorer.name} should answer {wanted} bytes, but sent {len(answer.data)}")
+    return np.frombuffer(answer.data, dtype="<f4").reshape(shape)
+
+
+def read_experiment(layout: Layout, claim: Claim) -> Experiment:
+    """Raises AttemptFailed if the frozen experiment cannot be read."""
+    path = layout.experiment_json(claim.attempt.experiment)
+    try:
+        return Experiment.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{path} should be a frozen experiment, but: {error!r}"
+        raise AttemptFailed(Failure.node_failed, reason) from error
+
+
+def read_program(layout: Layout, experiment: Experiment) -> bytes:
+    """train.py, checked against the experiment's hash. Raises AttemptFailed."""
+    path = layout.program(experiment.id)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        reason = f"{path} should be the program, but: {error.strerror}"
+        raise AttemptFailed(Failure.node_failed, reason) from error
+    found = hashlib.sha256(text).hexdigest()
+    if found != experiment.candidate.program:
+        wanted = experiment.candidate.program
+        reason = f"{path} should have the SHA-256 {wanted:.12}…, but has {found:.12}…"
+        raise AttemptFailed(Failure.node_failed, reason)
+    return text
+
+
+def check_cell(node: Node, experiment: Experiment) -> None:
+    """Raises SickNode if numbers made here would not belong to the experiment's cell."""
+    cell = experiment.cell
+    for what, wanted, found in (
+        ("data manifest", cell.data, node.data.prepared.id),
+        ("software", cell.software, device.software()),
+        ("ruler", cell.ruler, ruler(node)),
+    ):
+        if wanted != found:
+            raise SickNode(f"the {what} should be {wanted:.40}, but this node has {found:.40}")
+
+
+def ruler(node: Node) -> str:
+    return f"{node.data.code[:8]}-{node.settings.scoring.ruler}"

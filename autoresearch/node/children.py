@@ -1,0 +1,308 @@
+"""The untrusted processes of one attempt: started, listened to, bounded, killed.
+
+`Children` is one event loop for all of them. Whatever a child does (dies, hangs, floods, lies)
+becomes an AttemptFailed with a reason; nothing of it can stop the referee or outlive the loop.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn, Self
+
+from autoresearch.experiment import Failure, plain
+from autoresearch.node import kernel
+from autoresearch.node.failure import AttemptFailed
+from autoresearch.node.sandbox import Command
+from autoresearch.node.wire import DATA_LIMIT, READ, Connection, Message, PeerGone, WireError
+from autoresearch.settings import Limits
+
+TICK = 0.25  # seconds between two looks at memory, exits and interruptions
+LOOK_SHARE = 0.01  # of our time at most goes into looking at memory
+CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
+INBOX_LIMIT = 1000  # messages nobody has asked for yet
+KEPT_OUTPUT = 1 << 15  # bytes of the beginning, and of the end, that the log keeps
+# What a child may claim about its own end; the other failures are the referee's to find.
+CLAIMABLE = (Failure.crashed, Failure.out_of_memory, Failure.diverged)
+
+
+class Output:
+    """What a child prints: counted in full, kept at both ends."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.head = bytearray()
+        self.tail = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        self.size += len(piece)
+        room = KEPT_OUTPUT - len(self.head)
+        self.head += piece[:room]
+        self.tail += piece[room:]
+        if len(self.tail) > 2 * KEPT_OUTPUT + len(piece):
+            del self.tail[:-KEPT_OUTPUT]
+
+    @property
+    def text(self) -> str:
+        tail = self.tail[-KEPT_OUTPUT:]
+        left_out = self.size - len(self.head) - len(tail)
+        gap = f"\n[{left_out} bytes left out]\n".encode() if left_out else b""
+        shown = (self.head + gap + tail).decode("utf-8", "replace")
+        return plain(shown.replace("\r", "\n"), limit=len(shown) + 1)
+
+
+@dataclass
+class Child:
+    """One running child: the program or a scorer."""
+
+    name: str  # as a reason calls it: "the program"
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    pipe: int  # what it prints; -1 once closed
+    output: Output = field(default_factory=Output)
+    peak: int = 0  # bytes
+    silent_since: float = 0.0  # when its connection closed although it lives
+
+    @property
+    def inbox(self) -> deque[Message]:
+        return self.connection.inbox
+
+
+class Children:
+    """All children of an attempt. Leaving the `with` block kills them and all they started.
+
+    `check` is called at every turn, and raises what ends the attempt from outside; `spare` names
+    other children of this process, which are left alone; `on_log` takes the program's log messages.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        check: Callable[[], None],
+        spare: Callable[[], set[int]],
+        on_log: Callable[[Message], None],
+    ) -> None:
+        self.limits = limits
+        self.check = check
+        self.spare = spare
+        self.on_log = on_log
+        self.selector = selectors.DefaultSelector()
+        self.alive: list[Child] = []
+        self.outputs: list[tuple[str, Output]] = []
+        self.oom_kills = kernel.oom_kills()
+        self.next_look = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in list(self.alive):
+            self._forget(child)
+        kernel.kill_all_but(self.spare())
+        self.selector.close()
+
+    @property
+    def file_bytes(self) -> int:
+        return int(self.limits.memory_gb * 2**30)
+
+    def start(self, name: str, command: Command, scratch: Path) -> Child:
+        """Start a harness; the number of its socket is added to the command's arguments."""
+        connection, theirs = Connection.pair()
+        pipe, printed = os.pipe()
+        command = Command((*command.argv, str(theirs.fileno())), command.env)
+        try:
+            process = kernel.launch(
+                command.argv,
+                command.env,
+                signal.SIGKILL,
+                file_bytes=self.file_bytes,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=printed,
+                cwd=scratch,
+                pass_fds=[theirs.fileno()],
+            )
+        finally:
+            os.close(printed)
+            theirs.close()
+        os.set_blocking(pipe, False)
+        child = Child(name, process, connection, pipe)
+        self.alive.append(child)
+        self.outputs.append((name, child.output))
+        self.selector.register(connection, selectors.EVENT_READ, (child, self._listen))
+        self.selector.register(pipe, selectors.EVENT_READ, (child, self._print))
+        return child
+
+    def tell(self, child: Child, message: Message) -> None:
+        """Send; that a child does not listen shows when its answer is missed."""
+        with contextlib.suppress(PeerGone):
+            child.connection.send(message)
+
+    def expect(self, child: Child, kind: str, deadline: float, late: AttemptFailed) -> Message:
+        """The child's next message, which must be of `kind`, before `deadline` (monotonic)."""
+        while not child.inbox:
+            if time.monotonic() > deadline:
+                raise late
+            self.turn(deadline)
+        message = child.inbox.popleft()
+        if message.kind != kind:
+            self._lied(child, f"'{kind}' should come next, but '{message.kind:.50}' did")
+        return message
+
+    def turn(self, deadline: float) -> None:
+        """Let time pass, at most a tick, and take in what happened. Raises AttemptFailed."""
+        patience = max(0.0, min(TICK, deadline - time.monotonic()))
+        for key, _ in self.selector.select(patience):
+            child, handle = key.data
+            handle(child)
+        self.check()
+        for child in list(self.alive):
+            self._look(child)
+        if time.monotonic() >= self.next_look:
+            self._look_at_memory()
+
+    def kill(self, child: Child) -> None:
+        """End a child and everything it started. Raises AttemptFailed if something stays."""
+        self._drain_output(child)
+        self._forget(child)
+        others = {other.process.pid for other in self.alive}
+        if not kernel.kill_all_but(self.spare() | others):
+            reason = f"{child.name} left processes that cannot be killed"
+            raise AttemptFailed(Failure.node_failed, reason)
+
+    def measure(self, child: Child) -> int:
+        """The most memory the child is known to have held, in bytes."""
+        child.peak = max(child.peak, kernel.peak_resident(child.process.pid))
+        return child.peak
+
+    def log(self) -> str:
+        """What all children printed, made fit to show."""
+        parts = [f"--- {name} ---\n{output.text}\n" for name, output in self.outputs if output.size]
+        return "\n".join(parts)
+
+    def _listen(self, child: Child) -> None:
+        try:
+            child.connection.read()
+        except WireError as error:
+            self._lied(child, str(error))
+        if child.connection.closed:
+            self.selector.unregister(child.connection)
+        for _ in range(len(child.inbox)):
+            message = child.inbox.popleft()
+            if message.kind == "log":
+                self.on_log(message)
+            elif message.kind == "failed":
+                self._has_failed(child, message)
+            else:
+                child.inbox.append(message)
+        if len(child.inbox) > INBOX_LIMIT:
+            self._lied(child, "messages came that nobody had asked for")
+
+    def _print(self, child: Child) -> None:
+        try:
+            piece = os.read(child.pipe, 1 << 16)
+        except BlockingIOError:
+            return
+        child.output.add(piece)
+        if not piece:
+            self._close_pipe(child)
+        if child.output.size > self.limits.output_mb * 2**20:
+            limit = f"at most {self.limits.output_mb:g} MB"
+            raise AttemptFailed(
+                Failure.crashed, f"{child.name} should print {limit}, but printed more"
+            )
+
+    def _has_failed(self, child: Child, message: Message) -> NoReturn:
+        try:
+            failure, reason = Failure(message.text("failure")), message.text("reason")
+        except (WireError, ValueError):
+            self._lied(child, "a failure should have a name and a reason")
+        self._drain_output(child)
+        if failure not in CLAIMABLE:
+            self._lied(child, f"'{failure}' is not for the program to say")
+        raise AttemptFailed(failure, reason)
+
+    def _lied(self, child: Child, what: str) -> NoReturn:
+        raise AttemptFailed(
+            Failure.disqualified, f"{child.name} tampered with its messages: {what}"
+        )
+
+    def _look(self, child: Child) -> None:
+        """Notice an end that was not announced."""
+        code = child.process.poll()
+        if code is not None:
+            self._drain(child)
+            if not child.inbox:
+                raise self._unannounced(child, code)
+        elif child.connection.closed and not child.inbox:
+            child.silent_since = child.silent_since or time.monotonic()
+            if time.monotonic() - child.silent_since > CLOSED_PATIENCE:
+                self._lied(child, "its connection is closed although it runs")
+
+    def _unannounced(self, child: Child, code: int) -> AttemptFailed:
+        if code >= 0:
+            reason = f"{child.name} ended by itself with exit code {code} before it had delivered"
+            return AttemptFailed(Failure.crashed, reason)
+        name = signal.Signals(-code).name
+        if code == -signal.SIGKILL:
+            if kernel.oom_kills() > self.oom_kills:
+                reason = f"the kernel killed {child.name} for want of memory"
+                return AttemptFailed(Failure.out_of_memory, reason)
+            return AttemptFailed(Failure.node_failed, f"{child.name} was killed from outside")
+        if code == -signal.SIGTERM:  # Slurm tells all of us at once: see whether we are told, too
+            time.sleep(2 * TICK)
+            self.check()
+        return AttemptFailed(Failure.crashed, f"{child.name} died of {name}")
+
+    def _look_at_memory(self) -> None:
+        began = time.monotonic()
+        for child in self.alive:
+            pids = (child.process.pid, *kernel.tree(child.process.pid))
+            held = sum(map(kernel.resident, pids))
+            child.peak = max(child.peak, held)
+            if held > self.limits.memory_gb * 2**30:
+                reason = (
+                    f"{child.name} should hold at most {self.limits.memory_gb:g} GB, "
+                    f"but held {held / 2**30:.3g} GB"
+                )
+                raise AttemptFailed(Failure.out_of_memory, reason)
+        now = time.monotonic()
+        self.next_look = now + max(TICK, (now - began) / LOOK_SHARE)
+
+    def _drain(self, child: Child) -> None:
+        """Take in all that a dead child printed and said."""
+        self._drain_output(child)
+        for _ in range(DATA_LIMIT // READ + 2):
+            if not child.connection.closed:
+                self._listen(child)
+
+    def _drain_output(self, child: Child) -> None:
+        while child.pipe >= 0:
+            before = child.output.size
+            self._print(child)
+            if child.output.size == before:
+                return
+
+    def _forget(self, child: Child) -> None:
+        """Kill the child itself and close our ends."""
+        self.alive.remove(child)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.process.pid, signal.SIGKILL)
+        child.process.kill()
+        child.process.wait(timeout=60)  # a driver that does not let go: the node's fault
+        if not child.connection.closed:
+            self.selector.unregister(child.connection)
+        child.connection.close()
+        self._close_pipe(child)
+
+    def _close_pipe(self, child: Child) -> None:
+        if child.pipe >= 0:
+            self.selector.unregister(child.pipe)
+            os.close(child.pipe)
+            child.pipe = -1

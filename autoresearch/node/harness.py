@@ -1,0 +1,388 @@
+"""Runs train.py, inside the sandbox: once to train (the program), else to score weights.
+
+Started by the referee with one argument, the number of its socket; that says what to do. This is
+the only module that imports torch. Nothing here is trusted: it shares a process with train.py.
+"""
+
+import contextlib
+import importlib.util
+import math
+import mmap
+import os
+import random
+import socket
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from autoresearch.errors import ConfigError, nearest
+from autoresearch.experiment import Failure, Json, Scalar
+from autoresearch.node.kernel import memory_file, seal
+from autoresearch.node.wire import Connection, Message
+
+PROGRAM = "train.py"
+LOG_SECONDS = 0.1  # between two log messages to the referee
+NO_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory")
+AHEAD = 2  # batches a GPU may lag behind the loop that feeds it
+
+
+class Diverged(ArithmeticError):  # noqa: N818 - it reports a fact, not a fault
+    """The loss or the weights are no longer finite."""
+
+
+class Order:
+    """Rows of training tokens in an order that depends on the seed alone, epoch after epoch."""
+
+    def __init__(self, tokens: NDArray[np.uint16], context: int, seed: int) -> None:
+        self.tokens = tokens
+        self.context = context
+        self.rows = (len(tokens) - 1) // context
+        if self.rows < 1:
+            raise ConfigError(
+                f"the training split should hold more than {context} tokens, but has {len(tokens)}"
+            )
+        self.seed = seed
+        self.epoch = 0
+        self.ahead = np.empty(0, dtype=np.intp)
+
+    def take(self, count: int) -> NDArray[np.int64]:
+        """(count, context + 1) the next rows."""
+        while len(self.ahead) < count:
+            shuffled = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
+            self.ahead = np.concatenate([self.ahead, shuffled])
+            self.epoch += 1
+        rows, self.ahead = self.ahead[:count], self.ahead[count:]
+        places = rows[:, None] * self.context + np.arange(self.context + 1)
+        taken: NDArray[np.int64] = self.tokens[places].astype(np.int64)
+        return taken
+
+
+class Run:
+    """What train() sees of the world: a clock, batches, and a place to log.
+
+    `device` is where batches lie; `seed` has seeded python, numpy and torch already.
+    """
+
+    def __init__(
+        self, connection: Connection, device: torch.device, seed: int, vocabulary: int, context: int
+    ) -> None:
+        self.device = device
+        self.seed = seed
+        self._connection = connection
+        self._vocabulary = vocabulary
+        self._context = context
+        self._order: Order | None = None
+        self._started = 0.0
+        self._seconds: float | None = None
+        self._budget: int | None = None
+        self._steps = 0
+        self._tokens = 0
+        self._in_hand = 0
+        self._next_log = 0.0
+        self._unsent: dict[str, float | Tensor] = {}
+        self._marks: deque[torch.cuda.Event] = deque()
+
+    def synthetic(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """A batch of random tokens, to compile and warm up on: (x, y), each (B, T) int64."""
+        shape = (batch_size, self._context + 1)
+        rows = torch.from_numpy(np.random.default_rng(0).integers(0, self._vocabulary, shape))
+        return self._split(rows)
+
+    def ready(self) -> None:
+        """Say that set-up is done; returns when the referee has started the clock."""
+        self._connection.send(Message("ready"))
+        start = self._connection.receive()
+        self._started = start.number("started")
+        self._seconds = start.number("seconds") if start.fields["seconds"] is not None else None
+        self._budget = start.count("tokens") if start.fields["tokens"] is not None else None
+        mapped = mmap.mmap(start.descriptors[0], 0, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._order = Order(np.frombuffer(mapped, dtype="<u2"), self._context, self.seed)
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is used up, in [0, 1]."""
+        if self._budget is not None:
+            return min(1.0, (self._tokens - self._in_hand) / self._budget)
+        if self._seconds is None:
+            return 0.0
+        return min(1.0, (time.monotonic() - self._started) / self._seconds)
+
+    def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches (x, y), each (B, T) int64 on the device, until the budget is used up."""
+        if self._order is None:
+            raise RuntimeError("run.batches() should come after run.ready()")
+        while self._tokens < self._budget if self._budget is not None else self.progress < 1.0:
+            rows = torch.from_numpy(self._order.take(batch_size))
+            self._in_hand = rows.shape[0] * self._context
+            self._tokens += self._in_hand
+            self._steps += 1
+            yield self._split(rows)
+            self._keep_pace()
+        self._in_hand = 0
+
+    def log(self, **values: float | Tensor) -> None:
+        """Scalars of this step, e.g. `loss`. Cheap: only the last of every 0.1 s is sent."""
+        self._unsent = {k: v.detach() if isinstance(v, Tensor) else v for k, v in values.items()}
+        now = time.monotonic()
+        if now >= self._next_log:
+            self._next_log = now + LOG_SECONDS
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was logged last. Raises Diverged if the loss is not finite."""
+        values = {name: float(value) for name, value in self._unsent.items()}
+        self._unsent = {}
+        if not math.isfinite(values.get("loss", 0.0)):
+            raise Diverged(f"the loss is {values['loss']} at step {self._steps}")
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        self._connection.send(Message("log", {**self.counts(), "values": finite}))
+
+    def counts(self) -> Json:
+        return {"steps": self._steps, "tokens": self._tokens}
+
+    def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        if self.device.type == "cuda":
+            rows = rows.pin_memory().to(self.device, non_blocking=True)
+        return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+    def _keep_pace(self) -> None:
+        """A GPU queues work far ahead: without this, the budget would end long before it."""
+        if self.device.type == "cuda":
+            mark = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            mark.record()
+            self._marks.append(mark)
+            if len(self._marks) > AHEAD:
+                self._marks.popleft().synchronize()
+
+
+def load(path: Path) -> ModuleType:
+    """Import train.py by its path. Raises whatever it raises."""
+    spec = importlib.util.spec_from_file_location("train", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} should be a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["train"] = module  # dataclasses and torch.compile look it up there
+    spec.loader.exec_module(module)
+    for name in ("Config", "build", "train"):
+        if not callable(getattr(module, name, None)):
+            raise ConfigError(f"{PROGRAM} should define {name}, but does not")
+    return module
+
+
+def configure(
+    module: ModuleType, parameters: dict[str, Scalar], vocabulary: int, context: int
+) -> Any:
+    """An instance of the program's Config. Raises ConfigError for a parameter it does not have."""
+    config_class: Any = module.Config
+    if not is_dataclass(config_class):
+        raise ConfigError(f"Config in {PROGRAM} should be a dataclass, but is not")
+    known = {field.name: field for field in fields(config_class) if field.init}
+    for name in ("vocabulary", "context", *parameters):
+        if name not in known:
+            raise ConfigError(f"Config has no parameter '{name}'; {nearest(name, known)}")
+    wanted = {
+        name: float(value) if isinstance(known[name].default, float) else value
+        for name, value in parameters.items()
+    }
+    return module.Config(**wanted, vocabulary=vocabulary, context=context)
+
+
+def resolved(config: Any) -> dict[str, Scalar]:
+    """Every plain value of a Config: the parameters that really ran."""
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    return {k: v for k, v in values.items() if isinstance(v, (bool, int, float, str))}
+
+
+def build(module: ModuleType, config: Any, device: torch.device) -> nn.Module:
+    with device:
+        model = module.build(config)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"build() should return a torch.nn.Module, but returned {kind(model)}")
+    return model.to(device)
+
+
+def delivery(model: nn.Module) -> int:
+    """A sealed descriptor of the state dict. Raises Diverged unless all of it is finite."""
+    state = {name: value.detach() for name, value in model.state_dict().items()}
+    for name, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise Diverged(f"the weights '{name}' are not finite")
+    descriptor = memory_file("weights")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        torch.save({name: value.cpu() for name, value in state.items()}, file)
+    seal(descriptor)
+    return descriptor
+
+
+def kind(value: object) -> str:
+    return type(value).__name__
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def device_facts(device: torch.device) -> Json:
+    facts: Json = {"kind": device.type, "torch": str(torch.__version__)}
+    if device.type != "cuda":
+        return facts
+    return {**facts, "name": torch.cuda.get_device_name(device), "cuda": str(torch.version.cuda)}
+
+
+class Harness:
+    """One process: what it was told to do, and the program it does it with."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        task = connection.receive()
+        self.path = Path(task.text("program"))
+        sys.excepthook = self.report
+        torch.set_num_threads(task.count("threads"))
+        self.device = torch.device(task.text("device"))
+        connection.send(Message("hello", {"device": device_facts(self.device)}))
+        self.seed = task.count("seed")
+        self.vocabulary, self.context = task.count("vocabulary"), task.count("context")
+        seed_everything(self.seed)
+        self.module = load(self.path)
+        parameters = task.scalars("parameters")
+        self.config = configure(self.module, parameters, self.vocabulary, self.context)
+        self.model = build(self.module, self.config, self.device)
+        self.rows = task.count("rows")
+        self.trains = task.text("role") == "program"
+
+    def report(
+        self, kind_: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        """The excepthook: what ends the program reaches the referee under its name."""
+        traceback.print_exception(kind_, error, trace)
+        sys.stderr.flush()
+        failure, reason = explain(error, trace, self.path)
+        with contextlib.suppress(OSError):
+            self.connection.send(Message("failed", {"failure": failure, "reason": reason[:2000]}))
+        os._exit(1)
+
+    def train(self) -> None:
+        """The program's life: set up, train, deliver the weights, wait to be killed."""
+        weights = sum(p.numel() for p in self.model.parameters())
+        parameters = resolved(self.config)
+        self.connection.send(Message("built", {"parameters": parameters, "weights": weights}))
+        run = Run(self.connection, self.device, self.seed, self.vocabulary, self.context)
+        self.module.train(run, self.config, self.model)
+        run.flush()
+        self.connection.send(
+            Message(
+                "done",
+                {**run.counts(), "peak_memory": self.peak_memory()},
+                descriptors=(delivery(self.model),),
+            )
+        )
+        self.connection.receive()
+
+    def peak_memory(self) -> int:
+        """Bytes of a GPU; 0 on a CPU, where the referee measures."""
+        if self.device.type != "cuda":
+            return 0
+        return int(torch.cuda.max_memory_allocated(self.device))
+
+    def score(self) -> None:
+        """A scorer's life: warm up without data, load weights, answer until killed."""
+        self.model.eval()
+        rng = np.random.default_rng(0)
+        shape = (self.rows, self.context)
+        self.logits(rng.integers(0, self.vocabulary, shape).astype(np.int64))
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # the program needs it more
+        self.connection.send(Message("ready"))
+        weights = self.connection.receive()
+        with os.fdopen(weights.descriptors[0], "rb") as file:
+            state = torch.load(file, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state)
+        self.connection.send(Message("loaded"))
+        while True:
+            question = self.connection.receive()
+            answer = self.nats if question.kind == "score" else self.chosen_logits
+            self.connection.send(Message("answer", data=answer(question).tobytes()))
+
+    @torch.no_grad()
+    def logits(self, rows: NDArray[np.int64]) -> Tensor:
+        """(B, T, V) for (B, T) tokens. Raises ConfigError if the program returns anything else."""
+        logits = self.model(torch.from_numpy(rows).to(self.device))
+        wanted = (*rows.shape, self.vocabulary)
+        if not isinstance(logits, Tensor) or not logits.is_floating_point():
+            raise ConfigError(f"build(): logits should be float {wanted}, but were {kind(logits)}")
+        if tuple(logits.shape) != wanted:
+            raise ConfigError(
+                f"build(): logits should be (B, T, V) = {wanted}, but were {tuple(logits.shape)}"
+            )
+        return logits
+
+    def nats(self, question: Message) -> NDArray[np.float32]:
+        """(B, T) negative log-likelihoods of the targets of (B, T + 1) tokens."""
+        rows = np.frombuffer(question.data, dtype="<u2").reshape(self.rows, -1).astype(np.int64)
+        targets = torch.from_numpy(rows[:, 1:]).to(self.device)
+        logits = self.logits(np.ascontiguousarray(rows[:, :-1]))
+        each = [  # row by row: a float copy of all logits at once can be gigabytes
+            nn.functional.cross_entropy(row.float(), target, reduction="none")
+            for row, target in zip(logits, targets, strict=True)
+        ]
+        return torch.stack(each).cpu().numpy()
+
+    def chosen_logits(self, question: Message) -> NDArray[np.float32]:
+        """(B, V) logits of each of (B, T) rows at its asked position."""
+        rows = np.frombuffer(question.data, dtype="<u2").reshape(self.rows, -1).astype(np.int64)
+        positions = torch.tensor(question.fields["positions"], device=self.device)
+        logits = self.logits(rows)
+        chosen = logits[torch.arange(self.rows, device=self.device), positions]
+        return chosen.float().cpu().numpy()
+
+
+def explain(error: BaseException, trace: TracebackType | None, path: Path) -> tuple[Failure, str]:
+    """The failure's name and one line: where in train.py, and what."""
+    text = f"{kind(error)}: {error}".split("\n")[0].rstrip(": ")
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        words in str(error) for words in NO_MEMORY
+    ):
+        return Failure.out_of_memory, text
+    if isinstance(error, (Diverged, FloatingPointError)):
+        return Failure.diverged, str(error)
+    if isinstance(error, ConfigError):
+        return Failure.crashed, str(error)
+    line = line_of(error, trace, path)
+    return Failure.crashed, f"{PROGRAM} line {line}: {text}" if line else text
+
+
+def line_of(error: BaseException, trace: TracebackType | None, path: Path) -> int | None:
+    """The innermost line of train.py that takes part in an error."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno
+    frames = traceback.extract_tb(trace)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return lines[-1] if lines else None
+
+
+def main() -> None:
+    try:
+        harness = Harness(Connection(socket.socket(fileno=int(sys.argv[1]))))
+        if harness.trains:
+            harness.train()
+        else:
+            harness.score()
+    except SystemExit as left:
+        raise ConfigError(f"{PROGRAM} should return, but called exit({left.code})") from left
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What only the Linux kernel can do: bind processes to us, find and end their trees, seal memory.
+
+A tree costs one scan of /proc, tens of µs per process of the machine. (/proc/PID/task/*/children
+would be cheaper, but many kernels are built without it.)
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PR_SET_CHILD_SUBREAPER = 36
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+PAGE = mmap.PAGESIZE
+LAUNCH = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
+
+
+def launch(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    death_signal: signal.Signals,
+    nice: int = 0,
+    file_bytes: int = 0,
+    **options: Any,
+) -> subprocess.Popen[bytes]:
+    """Start a process, in its own session, that gets `death_signal` when this one dies.
+
+    To be called by the main thread: the kernel takes the death of the calling thread for ours.
+    """
+    bounds = (os.getpid(), int(death_signal), nice, file_bytes)
+    command = (*LAUNCH, *map(str, bounds), *argv)
+    return subprocess.Popen(command, env=env, start_new_session=True, **options)
+
+
+def adopt_orphans() -> None:
+    """From now on processes whose parent dies below us become our children: none can hide."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def parents() -> dict[int, int]:
+    """The parent of every process we can see."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(f"/proc/{name}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - fast
+                    stat = file.read(1024)
+                found[int(name)] = int(stat.rpartition(b")")[2].split()[1])
+    return found
+
+
+def tree(root: int, spare: Collection[int] = ()) -> list[int]:
+    """Every descendant of a process, without the subtrees of `spare`."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents().items():
+        children.setdefault(parent, []).append(pid)
+    found, ahead = [], [root]
+    while ahead:
+        below = [pid for pid in children.get(ahead.pop(), ()) if pid not in spare]
+        found += below
+        ahead += below
+    return found
+
+
+def kill_all_but(spare: Collection[int], patience: float = 10.0) -> bool:
+    """Kill all our descendants except the subtrees of `spare`; whether all are gone in time.
+
+    Direct children in `spare` are untouched; all others are reaped here.
+    """
+    until = time.monotonic() + patience
+    while victims := tree(os.getpid(), spare):
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def resident(pid: int) -> int:
+    """Bytes of anonymous memory a process holds now: no files, no shared mappings."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return (int(fields[1]) - int(fields[2])) * PAGE if len(fields) > 2 else 0
+
+
+def peak_resident(pid: int) -> int:
+    """The most bytes a process ever held, files it maps included."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in status.splitlines() if "VmHWM" in line)
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed in our control group for want of memory."""
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            file = Path(f"/sys/fs/cgroup{path}/memory.events")
+        elif "memory" in controllers.split(","):
+            file = Path(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
+        else:
+            continue
+        with contextlib.suppress(OSError):
+            for entry in file.read_text(encoding="ascii").splitlines():
+                if entry.startswith("oom_kill "):
+                    return int(entry.split()[1])
+    return 0
+
+
+def memory_file(name: str) -> int:
+    """A descriptor of an empty file in memory that can be sealed."""
+    return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
+def seal(descriptor: int) -> None:
+    """Nobody can write to the file from now on, not even through /proc. Raises OSError."""
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
+
+
+def is_sealed(descriptor: int) -> bool:
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & SEALS == SEALS
+    except OSError:  # not a file in memory
+        return False

@@ -1,0 +1,255 @@
+"""Holds one device for a while and runs the experiments of its tier, one after another.
+
+    PYTHONPATH=CAMPAIGN/node python -P -m autoresearch.node.pilot CAMPAIGN TIER NAME
+
+It claims, the referee it starts does the rest. SIGTERM ends it: the running attempt is recorded
+as preempted. Small on purpose: it must survive whatever happens beside it.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from autoresearch.errors import UserError
+from autoresearch.experiment import Attempt, Failure
+from autoresearch.layout import Layout, write_atomically
+from autoresearch.node import kernel
+from autoresearch.node.progress import Claim
+from autoresearch.node.wire import Connection, Message, PeerGone
+from autoresearch.process import Identity
+from autoresearch.settings import NodeSettings
+
+STOP_PATIENCE = 15.0  # seconds the referee has to end an attempt when we are told to end
+END_PATIENCE = 15.0  # seconds the referee has to go home
+DEATHS_LIMIT = 3  # referees in a row that die: then it is the node
+
+
+class RefereeProcess:
+    """The referee as the pilot sees it: a process that takes attempts, or has died."""
+
+    def __init__(self, layout: Layout, tier: str, name: str, scratch: str) -> None:
+        self.connection, theirs = Connection.pair()
+        arguments = (str(layout.root), tier, name, scratch, str(theirs.fileno()))
+        self.process = kernel.launch(
+            (sys.executable, "-P", "-m", "autoresearch.node.referee", *arguments),
+            os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            signal.SIGTERM,  # not SIGKILL: it must take its own children along
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+
+    def send(self, message: Message) -> None:
+        with contextlib.suppress(PeerGone):  # its death shows at the next look
+            self.connection.send(message)
+
+    @property
+    def has_died(self) -> bool:
+        return self.connection.closed and not self.connection.inbox
+
+    def epitaph(self) -> str:
+        """Why it died; only for one that has."""
+        code = self.process.wait()
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return f"the referee {how}"
+
+    def end(self, patience: float = END_PATIENCE) -> None:
+        """Let it go home; afterwards nothing it started is left."""
+        self.connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience)
+        self.process.kill()
+        self.process.wait()
+        kernel.kill_all_but(())
+
+
+class Pilot:
+    """One pilot's life. `told_to_stop` once a signal has come."""
+
+    def __init__(self, layout: Layout, tier: str, name: str, scratch: str) -> None:
+        self.layout = layout
+        self.tier = tier
+        self.name = name
+        self.scratch = scratch
+        self.settings = NodeSettings.read(layout.node_settings).pilot
+        self.identity = asdict(Identity.mine())
+        self.began = time.monotonic()
+        self.claimed = 0
+        self.deaths = 0
+        self.is_fit = True
+        self.told_to_stop = False
+        self.wake, self.waker = socket.socketpair()
+
+    def run(self) -> None:
+        """Claim and run until there is nothing to do, or no more is allowed."""
+        self.listen_to_signals()
+        kernel.adopt_orphans()
+        record = {"pilot": self.name, "tier": self.tier, "started": time.time(), **self.identity}
+        write_atomically(self.layout.pilot(self.name), json.dumps(record) + "\n")
+        self.hire()
+        try:
+            self.work()
+        finally:
+            self.referee.end()
+
+    def listen_to_signals(self) -> None:
+        self.waker.setblocking(False)
+        signal.set_wakeup_fd(self.waker.fileno(), warn_on_full_buffer=False)
+        for told in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):  # USR2: submitit's time-out
+            signal.signal(told, self.note_signal)
+
+    def note_signal(self, *_: object) -> None:
+        self.told_to_stop = True
+
+    def hire(self) -> None:
+        """Start a referee and wait until it has verified the data: no attempt pays for that."""
+        self.referee = RefereeProcess(self.layout, self.tier, self.name, self.scratch)
+        if self.await_message() is None:
+            self.deaths += 1
+
+    def work(self) -> None:
+        idle_since = time.monotonic()
+        while not self.is_over():
+            if self.referee.has_died:
+                self.referee.end()
+                self.hire()
+                continue
+            claim = self.claim_next()
+            if claim is not None:
+                self.serve(claim)
+                idle_since = time.monotonic()
+            elif time.monotonic() - idle_since > self.settings.idle_seconds:
+                return
+            else:
+                self.pause(self.settings.poll_seconds)
+
+    def is_over(self) -> bool:
+        limit = self.settings
+        return (
+            self.told_to_stop
+            or not self.is_fit
+            or self.deaths >= DEATHS_LIMIT
+            or 0 < limit.experiments <= self.claimed
+            or 0 < limit.minutes * 60 <= time.monotonic() - self.began
+            or self.layout.drain.exists()
+        )
+
+    def pause(self, seconds: float) -> None:
+        select.select([self.wake], [], [], seconds)
+
+    def claim_next(self) -> Claim | None:
+        """The first attempt in line that nobody else has; None if there is none."""
+        for entry, attempt in self.layout.queued(self.tier):
+            claim = self.claim(entry, attempt)
+            if claim is not None:
+                self.claimed += 1
+                return claim
+        return None
+
+    def claim(self, entry: Path, attempt: Attempt) -> Claim | None:
+        """Claim by creating one file that can be created once; None if another pilot has.
+
+        The entry is then stale whoever won. A link, unlike an exclusive open, is complete at once.
+        """
+        now = time.time()
+        content = {"pilot": self.name, "tier": self.tier, **self.identity, "claimed": now}
+        try:
+            waited = now - entry.stat().st_mtime
+            folder = self.layout.attempt(attempt)
+            folder.mkdir(exist_ok=True)
+        except FileNotFoundError:  # taken, or withdrawn, while we looked
+            return None
+        won = link_once(self.layout.claim(attempt), json.dumps(content) + "\n", self.name)
+        entry.unlink(missing_ok=True)
+        return Claim(attempt, now, time.monotonic(), max(0.0, waited)) if won else None
+
+    def serve(self, claim: Claim) -> None:
+        """Have the referee make an attempt; whatever happens, there is a result at the end."""
+        if not self.told_to_stop:
+            self.referee.send(claim.to_message())
+            done = self.await_message()
+            if done is not None:
+                self.is_fit, self.deaths = bool(done.fields["fit"]), 0
+                return
+        if self.told_to_stop:
+            self.stop_referee()
+            self.write_failure(claim, Failure.preempted, "the pilot was told to end")
+        else:
+            self.deaths += 1
+            self.write_failure(claim, Failure.node_failed, self.referee.epitaph())
+
+    def await_message(self) -> Message | None:
+        """What the referee says next; None if it has died, or we are told to stop."""
+        while not self.told_to_stop and not self.referee.has_died:
+            if self.referee.connection.inbox:
+                return self.referee.connection.inbox.popleft()
+            ends: list[Connection | socket.socket] = [self.referee.connection, self.wake]
+            select.select(ends, [], [])
+            self.referee.connection.read()
+        return None
+
+    def stop_referee(self) -> None:
+        """Have the running attempt end as preempted; the referee writes that itself, if it can."""
+        self.referee.send(Message("stop"))
+        until = time.monotonic() + STOP_PATIENCE
+        while not self.referee.connection.inbox and not self.referee.has_died:
+            patience = until - time.monotonic()
+            if patience <= 0:
+                break
+            select.select([self.referee.connection], [], [], patience)
+            self.referee.connection.read()
+
+    def write_failure(self, claim: Claim, failure: Failure, reason: str) -> None:
+        """Answer a claim that the referee has left open."""
+        path = self.layout.result(claim.attempt)
+        if not path.exists():
+            result = claim.failed(self.name, failure, reason)
+            write_atomically(path, json.dumps(result.to_json(), indent=1) + "\n")
+
+
+def link_once(path: Path, text: str, name: str) -> bool:
+    """Create a whole file unless it exists; whether it was us. Safe on NFS.
+
+    A lost reply makes NFS report a link as existing that it has just made: the count decides.
+    """
+    temporary = path.with_name(f".{path.name}.{name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+        return temporary.stat().st_nlink == 2
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def failures_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, UserError) as error:
+        sys.exit(f"pilot: {error}")
+
+
+def main() -> None:
+    campaign, tier, name = sys.argv[1:]
+    with (
+        failures_in_one_line(),
+        tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as scratch,
+    ):
+        pilot = Pilot(Layout(Path(campaign)), tier, name, scratch)
+        pilot.run()
+        if pilot.deaths >= DEATHS_LIMIT:
+            sys.exit(f"pilot: {pilot.referee.epitaph()}, {pilot.deaths} times in a row")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Messages between the node's processes: frames over a Unix socket pair.
+
+A frame is two big-endian 4-byte lengths, a JSON object, and binary data. Descriptors (training
+tokens, weights) travel beside it. The peer may be hostile: whatever arrives, the only errors are
+WireError and PeerGone, and no call waits longer than it was told to.
+"""
+
+import json
+import math
+import os
+import select
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from autoresearch.errors import AutoresearchError
+from autoresearch.experiment import Json, Scalar
+
+HEADER = struct.Struct(">II")
+JSON_LIMIT = 1 << 20  # bytes
+DATA_LIMIT = 1 << 26  # bytes: logits of 256 positions of the largest uint16 vocabulary
+DESCRIPTOR_LIMIT = 4  # received and not yet claimed by a frame
+READ = 1 << 20  # bytes per look: one flooding peer must not hold up the others
+ENTRY_LIMIT = 500  # names in one table of scalars
+
+
+class WireError(AutoresearchError):
+    """A message no honest peer sends."""
+
+
+class PeerGone(AutoresearchError):  # noqa: N818 - it reports a fact, not a fault
+    """The peer has closed its end, or takes no more messages."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message. Its fields are untrusted: read them with the methods, which raise WireError."""
+
+    kind: str
+    fields: Json = field(default_factory=dict)
+    data: bytes = b""
+    descriptors: tuple[int, ...] = ()
+
+    def number(self, name: str) -> float:
+        return finite(name, self.fields.get(name))
+
+    def count(self, name: str) -> int:
+        value = self.fields.get(name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+            raise WireError(f"{self.kind}.{name} should be a count, but was {value!r:.100}")
+        return value
+
+    def text(self, name: str) -> str:
+        value = self.fields.get(name)
+        if not isinstance(value, str):
+            raise WireError(f"{self.kind}.{name} should be text, but was {value!r:.100}")
+        return well_formed(value)
+
+    def scalars(self, name: str) -> dict[str, Scalar]:
+        """A flat table: numbers are finite, text is valid Unicode."""
+        table = self.fields.get(name)
+        if not isinstance(table, dict) or len(table) > ENTRY_LIMIT:
+            raise WireError(f"{self.kind}.{name} should be a small table, but was {table!r:.100}")
+        return {well_formed(key): scalar(key, value) for key, value in table.items()}
+
+
+def well_formed(text: str) -> str:
+    """JSON can spell half a surrogate pair, which no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def finite(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
+        raise WireError(f"{name} should be a finite number, but was {value!r:.100}")
+    if math.isnan(value):
+        raise WireError(f"{name} should be a finite number, but was nan")
+    return float(value)
+
+
+def scalar(name: str, value: Any) -> Scalar:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return well_formed(value)
+    number = finite(name, value)
+    return int(value) if isinstance(value, int) else number
+
+
+def encode(message: Message) -> bytes:
+    """The frame of a message, without its descriptors. Raises WireError if it is too large."""
+    head = {"kind": message.kind, "descriptors": len(message.descriptors), **message.fields}
+    try:
+        text = json.dumps(head, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise WireError(f"{message.kind} should be plain JSON, but: {error}") from error
+    check_sizes(len(text), len(message.data))
+    return HEADER.pack(len(text), len(message.data)) + text + message.data
+
+
+def check_sizes(text: int, data: int) -> None:
+    if text > JSON_LIMIT or data > DATA_LIMIT:
+        raise WireError(
+            f"a frame should hold at most {JSON_LIMIT} + {DATA_LIMIT} bytes, "
+            f"but has {text} + {data}"
+        )
+
+
+class Decoder:
+    """Bytes in, in pieces of any size; frames out. A frame names how many descriptors it owns."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+
+    def feed(self, piece: bytes) -> Iterator[tuple[Message, int]]:
+        """Raises WireError as soon as the bytes cannot become a frame."""
+        self.buffer += piece
+        while len(self.buffer) >= HEADER.size:
+            text, data = HEADER.unpack_from(self.buffer)
+            check_sizes(text, data)
+            end = HEADER.size + text + data
+            if len(self.buffer) < end:
+                return
+            frame = bytes(self.buffer[HEADER.size : end])
+            del self.buffer[:end]
+            yield parse(frame[:text], frame[text:])
+
+
+def parse(text: bytes, data: bytes) -> tuple[Message, int]:
+    try:
+        head = json.loads(text, parse_constant=reject)
+    except (ValueError, RecursionError) as error:
+        raise WireError("a frame should begin with JSON, but does not") from error
+    if not isinstance(head, dict):
+        raise WireError("a frame should begin with a JSON object, but does not")
+    kind, descriptors = head.pop("kind", None), head.pop("descriptors", None)
+    if not isinstance(kind, str) or descriptors not in range(DESCRIPTOR_LIMIT + 1):
+        raise WireError("a frame should name its kind and its descriptors, but does not")
+    return Message(kind, head, data), int(descriptors)
+
+
+def reject(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON")
+
+
+class Connection:
+    """One end of a socket pair. `closed` once the peer has gone."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self.closed = False
+        self.decoder = Decoder()
+        self.descriptors: deque[int] = deque()
+        self.inbox: deque[Message] = deque()
+
+    @classmethod
+    def pair(cls) -> tuple[Self, socket.socket]:
+        """Our end, and the peer's to pass on to a child."""
+        ours, theirs = socket.socketpair()
+        return cls(ours), theirs
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        self.closed = True
+        self.socket.close()
+        while self.descriptors:
+            os.close(self.descriptors.popleft())
+
+    def send(self, message: Message, patience: float = 10.0) -> None:
+        """Raises PeerGone if the peer does not take the whole message within `patience` seconds."""
+        rest = memoryview(encode(message))
+        descriptors = list(message.descriptors)
+        until = time.monotonic() + patience
+        while rest:
+            wait_for(self.socket, until)
+            try:
+                sent = socket.send_fds(self.socket, [rest], descriptors)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise PeerGone(f"the peer of '{message.kind}' has gone") from error
+            rest, descriptors = rest[sent:], []
+
+    def read(self) -> None:
+        """Take in what has arrived, without waiting. Raises WireError."""
+        try:
+            piece, descriptors, flags, _ = socket.recv_fds(self.socket, READ, DESCRIPTOR_LIMIT)
+        except BlockingIOError:
+            return
+        except OSError:  # a peer that was killed resets the connection
+            piece, descriptors, flags = b"", [], 0
+        self.descriptors.extend(descriptors)
+        self.closed = self.closed or not piece
+        if flags & socket.MSG_CTRUNC or len(self.descriptors) > DESCRIPTOR_LIMIT:
+            raise WireError(f"at most {DESCRIPTOR_LIMIT} descriptors should come, but more did")
+        for message, owned in self.decoder.feed(piece):
+            if owned > len(self.descriptors):
+                raise WireError(f"'{message.kind}' should bring {owned} descriptors, but did not")
+            taken = tuple(self.descriptors.popleft() for _ in range(owned))
+            self.inbox.append(Message(message.kind, message.fields, message.data, taken))
+
+    def receive(self) -> Message:
+        """Wait for a message, however long it takes. Raises PeerGone or WireError."""
+        while not self.inbox:
+            if self.closed:
+                raise PeerGone("the peer has gone")
+            select.select([self.socket], [], [])
+            self.read()
+        return self.inbox.popleft()
+
+
+def wait_for(sock: socket.socket, until: float) -> None:
+    """Until the socket takes more. Raises PeerGone when time is up."""
+    patience = max(0.0, until - time.monotonic())
+    if not select.select([], [sock], [], patience)[1]:
+        raise PeerGone("the peer takes no more messages")

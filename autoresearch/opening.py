@@ -1,0 +1,162 @@
+"""Starting a campaign in a new directory, and taking one up again.
+
+Starting can be killed anywhere and repeated: the journal's `started` event is its last line.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from autoresearch import config, dispatch
+from autoresearch.campaign import Campaign
+from autoresearch.cluster.table import connect
+from autoresearch.errors import CampaignError, SourceError
+from autoresearch.experiment import Cell, Scalar
+from autoresearch.history import History
+from autoresearch.journal import Journal, replay
+from autoresearch.layout import Layout, write_atomically
+from autoresearch.lease import acquire
+from autoresearch.node import freeze
+from autoresearch.node.data import manifest_id
+from autoresearch.node.device import software
+from autoresearch.planners.table import settings_of
+from autoresearch.record import Record
+from autoresearch.settings import NodeSettings, Settings
+from autoresearch.sources import Sources, bake, parameters
+
+
+def start(settings: Settings) -> Campaign:
+    """A new campaign. Raises UserError if the directory is in use or something is missing."""
+    layout = Layout(Path(settings.dir))
+    if layout.config.exists():
+        raise CampaignError(
+            f"{layout.root} should be a new directory, but holds a campaign; go on with it by "
+            f"`autoresearch resume {layout.root}`, or choose another name=..."
+        )
+    text = read_program(settings)
+    config.check(settings, check_program(text))
+    settings_of(settings.planner.kind, settings.planner.options)
+    manifest_id(Path(settings.task.data.directory))  # before anything is written
+    dispatch.settled(layout, settings.cluster.tiers)
+    write_atomically(layout.config, config.to_yaml(settings))
+    return take_up(layout, settings)
+
+
+def resume(root: Path, overrides: Sequence[str] = ()) -> Campaign:
+    """A campaign that exists, with amended settings. Raises UserError if it cannot be taken up."""
+    layout = existing(root)
+    settings, changes = config.amend(effective(layout), overrides)
+    campaign = take_up(layout, settings)
+    layout.stop.unlink(missing_ok=True)
+    if changes:
+        campaign.record.append({"type": "amended", "overrides": config.as_overrides(changes)})
+    if campaign.history.ended or campaign.history.search_ended:
+        campaign.record.append({"type": "resumed"})
+    return campaign
+
+
+def existing(root: Path) -> Layout:
+    layout = Layout(root.absolute())
+    if not layout.config.exists():
+        raise CampaignError(
+            f"{layout.root} should be a campaign directory, but has no {layout.config.name}; "
+            "start one with `autoresearch run`"
+        )
+    return layout
+
+
+def read_settings(layout: Layout) -> Settings:
+    return config.from_yaml(layout.config.read_text(encoding="utf-8"))
+
+
+def effective(layout: Layout) -> Settings:
+    """The settings at start with every recorded amendment applied."""
+    recorded = History.of(replay(layout.journal).events).amendments
+    return config.amend(read_settings(layout), recorded)[0]
+
+
+def take_up(layout: Layout, settings: Settings) -> Campaign:
+    """Become the controller of a campaign whose config.yaml is written."""
+    lease = acquire(layout.lease)
+    replayed = replay(layout.journal)
+    history = History.of(replayed.events)
+    record = Record(Journal.open(layout.journal, replayed), history)
+    sources = Sources.create(layout.sources)
+    if not history.started:
+        establish(record, layout, settings, sources)
+    node_settings(settings).write(layout.node_settings)  # amended limits hold for new pilots
+    layout.drain.unlink(missing_ok=True)
+    cluster = connect(layout, settings.cluster)
+    return Campaign(settings, layout, record, sources, cluster, lease)
+
+
+def establish(record: Record, layout: Layout, settings: Settings, sources: Sources) -> None:
+    """Freeze the node code, the first versions and the cells, and record the start."""
+    shutil.rmtree(layout.node, ignore_errors=True)
+    code = freeze.freeze(layout.node)
+    baseline = add_baseline(settings, sources, layout.config.stat().st_mtime)
+    cells = {tier: cell(settings, tier, code) for tier in settings.cluster.tiers}
+    record.append(
+        {
+            "type": "started",
+            "name": settings.name,
+            "baseline": baseline,
+            "tiers": {tier: cells[tier].to_json() for tier in cells},
+        }
+    )
+
+
+def add_baseline(settings: Settings, sources: Sources, when: float) -> str:
+    """The user's train.py, then the same with the task's fixed parameters as its defaults."""
+    text = read_program(settings)
+    original = sources.add(text, "train.py as it was given\n", when=when)
+    fixed = settings.task.params
+    if not fixed:
+        return original
+    changes = ", ".join(f"{name} = {value}" for name, value in fixed.items())
+    message = f"The baseline: {changes}\n"
+    return sources.add(bake(text, fixed), message, parents=[original], when=when)
+
+
+def read_program(settings: Settings) -> str:
+    path = Path(settings.task.dir) / "train.py"
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(
+            f"{path} should be the program to search from, but: {error}; set task.dir=..."
+        ) from error
+
+
+def check_program(text: str) -> Mapping[str, Scalar]:
+    """The parameters of a program that can be a baseline. Raises SourceError."""
+    found = parameters(text)
+    for needed in ("vocabulary", "context"):
+        if needed not in found:
+            raise SourceError(
+                f"train.py's Config should have a field '{needed}', but has: "
+                f"{', '.join(sorted(found))}"
+            )
+    return found
+
+
+def cell(settings: Settings, tier: str, code: str) -> Cell:
+    return Cell(
+        device=settings.cluster.tiers[tier].device,
+        budget=settings.task.budget,
+        data=manifest_id(Path(settings.task.data.directory)),
+        software=software(),
+        ruler=f"{code[:8]}-{settings.task.scoring.ruler}",
+    )
+
+
+def node_settings(settings: Settings) -> NodeSettings:
+    return NodeSettings(
+        campaign=settings.name,
+        data=settings.task.data.directory,
+        tiers=settings.cluster.tiers,
+        scoring=settings.task.scoring,
+        limits=settings.task.limits,
+        pilot=settings.pilot,
+        tracker=settings.tracker,
+    )

@@ -1,0 +1,1 @@
+"""What people read: a View of the campaign as terminal tables, results.tsv and progress.png."""

@@ -1,0 +1,270 @@
+"""A View in the terminal, with rich: `show` for the whole report, `live` while a campaign runs.
+
+Every table of numbers belongs to one cell and says which. Texts of programs and planners are
+shown as text, never as markup.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from autoresearch.layout import Layout
+from autoresearch.report.view import (
+    CertificationView,
+    CrownView,
+    Row,
+    Standing,
+    View,
+    assignments,
+    describe,
+    one_line,
+    ranked,
+)
+
+BEST = 10  # candidates shown per cell
+WHAT_LENGTH = 42  # characters of a description; `autoresearch show` has all of it
+LAST = 5  # results shown while a campaign runs
+UNITS = {"experiments": "experiments", "gpu_hours": "GPU-hours", "wall_hours": "hours"}
+UNPROTECTED = "unprotected: no sandbox held the programs, these numbers rest on trust in them"
+STYLES = {"keep": "green", "discard": "dim", "crash": "red"}
+
+
+def show(view: View, console: Console) -> None:
+    """The whole report."""
+    console.print(headline(view))
+    if view.is_unprotected:
+        console.print(Text(UNPROTECTED, style="yellow"))
+    console.print(noise_table(view))
+    for place in view.places:
+        standings = ranked(view, place)
+        if standings:
+            console.print(standings_table(place.title, standings, view.is_unprotected))
+    if view.crowns:
+        console.print(crowns_table(view.crowns))
+    console.print(footer(view))
+
+
+# ---- what came out ---------------------------------------------------------------------------
+
+
+def headline(view: View) -> Panel:
+    """The one thing to take away, in a frame."""
+    state = f"ended: {one_line(view.end_reason)}" if view.state == "ended" else "running"
+    return Panel(
+        Text("\n").join(verdict(view)),
+        title=Text(f"{one_line(view.name)} · {state}"),
+        title_align="left",
+        border_style="green" if view.champion else "blue",
+        box=box.ROUNDED,
+        padding=(0, 1),
+    )
+
+
+def verdict(view: View) -> list[Text]:
+    if view.champion is None:
+        return [no_champion(view)]
+    champion = view.champion
+    changed = assignments(champion.overrides) or one_line(champion.description)
+    return [
+        Text(f"Champion {champion.candidate}: {changed}", style="bold green"),
+        certified(view.certification) if view.certification else pending(view),
+        Text(f"git --git-dir {Layout(Path(view.directory)).sources} show champion:train.py", "dim"),
+    ]
+
+
+def certified(result: CertificationView) -> Text:
+    """The headline numbers: the only ones free of selection."""
+    interval = f"{result.confidence:.0%} interval {result.low:+.5f} … {result.high:+.5f}"
+    means = f"{result.baseline_mean:.5f} → {result.champion_mean:.5f}"
+    text = Text(
+        f"{result.difference:+.5f} bits per byte against the baseline ({means}), {interval}; "
+        f"certified on the test split with {result.n} fresh seeds each"
+    )
+    if not result.significant:
+        text.append("\nThe interval holds 0: certification does not confirm it", style="yellow")
+    return text
+
+
+def pending(view: View) -> Text:
+    if view.state == "ended":
+        return Text("Crowned on validation text, not certified", style="yellow")
+    return Text("Crowned on validation text; certification comes after the last decision")
+
+
+def no_champion(view: View) -> Text:
+    if view.state != "ended":
+        return Text(f"No champion yet. {detectable(view)}")
+    return Text(f"No change beats noise. {detectable(view)}", style="bold")
+
+
+def detectable(view: View) -> str:
+    if view.detectable is None:
+        return "How small an effect can be detected is known once the baseline has run twice"
+    tense = "would have been" if view.state == "ended" else "would be"
+    return f"An effect of {view.detectable:.5f} bits per byte {tense} detected"
+
+
+# ---- tables ----------------------------------------------------------------------------------
+
+
+def plain_table(title: str, *columns: str, words: tuple[str, ...] = ()) -> Table:
+    """A light table: numbers to the right, the columns named in `words` to the left."""
+    table = Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in columns:
+        justify: JustifyMethod = "left" if column in words else "right"
+        # Where the terminal is narrow, words give way, numbers and names never.
+        table.add_column(column, justify=justify, no_wrap=column != "what", overflow="fold")
+    return table
+
+
+def noise_table(view: View) -> Table:
+    words = ("tier", "device", "budget", "cell")
+    columns = ("baseline", "seeds", "noise", "detects")
+    table = plain_table("Baseline and its noise, per cell", *words, *columns, words=words)
+    for cell in view.cells:
+        table.add_row(
+            *(Text(word) for word in (cell.tier, cell.device, cell.budget, cell.key[:8])),
+            optional(cell.baseline_mean),
+            str(cell.baseline_n),
+            optional(cell.sigma),
+            optional(cell.detectable),
+        )
+    return table
+
+
+def standings_table(title: str, standings: list[Standing], is_unprotected: bool) -> Table:
+    """The best of one cell. The baseline is always among them."""
+    mark = " · unprotected" if is_unprotected else ""
+    words = ("candidate", "what")
+    columns = ("bpb", "±", "seeds", "vs baseline")
+    table = plain_table(title + mark, words[0], *columns, words[1], words=words)
+    for rank, item in enumerate(standings):
+        if rank < BEST or item.role:
+            table.add_row(*standing_cells(item), style={"champion": "green"}.get(item.role))
+    if len(standings) > 2:
+        table.caption = Text("± one standard error. The best of many is partly luck", style="dim")
+        table.caption_justify = "left"
+    return table
+
+
+def standing_cells(item: Standing) -> tuple[Text | str, ...]:
+    parts = (item.role, item.failures and f"{item.failures} failed", item.description)
+    what = ": ".join(part for part in parts if part)
+    return (
+        item.candidate,
+        f"{item.mean:.5f}",
+        optional(item.error),
+        str(item.n),
+        optional(item.delta, "+.5f"),
+        Text(one_line(what, WHAT_LENGTH)),
+    )
+
+
+def crowns_table(crowns: tuple[CrownView, ...]) -> Table:
+    words = ("challenger", "what")
+    columns = ("test", "difference", "p", "level")
+    table = plain_table("Crown tests", *columns, "crowned", *words, words=("crowned", *words))
+    for test in crowns:
+        table.add_row(
+            str(test.number),
+            optional(test.difference, "+.5f"),
+            f"{test.p:.2g}",
+            f"{test.alpha:.2g}",
+            "yes" if test.crowned else "no",
+            test.candidate,
+            Text(one_line(test.description, WHAT_LENGTH)),
+            style="green" if test.crowned else None,
+        )
+    return table
+
+
+def footer(view: View) -> Text:
+    lines = [f"spent {budget(view.spent, view.limits)}"]
+    if view.planner:
+        lines.append(f"planner {view.planner}")
+    if view.failures:
+        counts = (f"{name} {n}" for name, n in sorted(view.failures.items()))
+        lines.append(f"failures {', '.join(counts)}")
+    return Text("\n".join(lines))
+
+
+def budget(spent: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    """`34 of 60 experiments · 2.1 GPU-hours`."""
+    parts = []
+    for name, unit in UNITS.items():
+        if name in spent:
+            bound = f" of {limits[name]:g}" if limits.get(name) else ""
+            parts.append(f"{short(spent[name])}{bound} {unit}")
+    return " · ".join(parts)
+
+
+def short(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) else f"{value:.2f}"
+
+
+def optional(value: float | None, form: str = ".5f") -> str:
+    return "–" if value is None else format(value, form)
+
+
+# ---- while it runs ---------------------------------------------------------------------------
+
+
+def progress_line(view: View) -> Text:
+    """Where a running campaign stands, in one line."""
+    parts = [budget(view.spent, view.limits), f"pilots {view.pilots_busy} of {view.pilots} busy"]
+    return Text(" · ".join([*filter(None, parts), *best_so_far(view)]), overflow="ellipsis")
+
+
+def best_so_far(view: View) -> list[str]:
+    """The best mean of the first cell that has one, with its distance to that cell's baseline."""
+    for place in view.places:
+        leaders = [item for item in ranked(view, place) if item.role != "baseline"]
+        if leaders:
+            best = leaders[0]
+            delta = f" ({best.delta:+.5f})" if best.delta is not None else ""
+            seeds = f"{best.n} seed{'s' * (best.n > 1)}"
+            return [f"best {best.mean:.5f}{delta}, {seeds}, {place.tier}: {best.description}"]
+    return []
+
+
+def live(view: View) -> RenderableType:
+    """Budget bars, where it stands, the last results: for rich.live.Live."""
+    return Group(bars(view), progress_line(view), last_results(view))
+
+
+def bars(view: View) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    for name, unit in UNITS.items():
+        limit = view.limits.get(name, 0)
+        if limit:
+            used = view.spent.get(name, 0)
+            bar = ProgressBar(total=limit, completed=min(used, limit), width=30)
+            grid.add_row(unit, bar, f"{short(used)} of {limit:g}")
+    return grid
+
+
+def last_results(view: View) -> Table:
+    """The newest results, oldest first; each line names its tier."""
+    grid = Table.grid(padding=(0, 1))
+    done = sorted((row for row in view.rows if row.is_finished), key=lambda row: row.ended)
+    for row in done[-LAST:]:
+        grid.add_row(*result_cells(row), style=STYLES[row.status])
+    return grid
+
+
+def result_cells(row: Row) -> tuple[Text | str, ...]:
+    outcome = optional(row.bpb) if row.failure is None else row.failure
+    what = one_line(row.description) or describe([row])
+    return row.experiment, Text(row.tier), row.purpose, outcome, Text(what, overflow="ellipsis")

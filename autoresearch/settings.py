@@ -1,0 +1,203 @@
+"""The settings of a campaign, frozen: one dataclass per `conf/` group, and a node's share of them.
+
+`config` fills them from Hydra; every module gets its slice, never the whole. A default here is
+what a short config may leave out. Runs on compute nodes too: standard library only.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+from autoresearch.experiment import Budget, Scalar, digest
+from autoresearch.layout import write_atomically
+from autoresearch.space import Domain
+
+
+@dataclass(frozen=True)
+class Data:
+    """What `prepare` makes of which text. See docs/formats.md for what it writes."""
+
+    directory: str  # where the prepared data lies; absolute
+    source: str = "stdlib"  # "stdlib" or "files"
+    files: tuple[str, ...] = ()  # source=files: .txt, .jsonl, .parquet files, folders or globs
+    vocabulary: int = 8192  # size of the BPE vocabulary, special tokens included
+    context: int = 2048  # tokens a row holds
+    limit_mb: float = 0.0  # text to use at most; 0: all there is
+    validation_share: float = 0.05  # of the documents
+    test_share: float = 0.05
+    workers: int = 0  # processes; 0: as many as cores
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The referee's protocol. Part of the cell's ruler: other settings, other numbers.
+
+    All scoring calls share one shape, (`rows`, `length`) tokens.
+    """
+
+    rows: int = 16  # rows per scoring call
+    length: int = 2048  # tokens per row
+    tokens: int = 1 << 20  # target tokens scored per split, at most; rounded down to whole rows
+    altered: float = 0.1  # altered copies per original row
+    random: int = 16  # rows of uniformly random tokens
+    challenges: int = 64  # positions whose logits a second scorer must return
+    mean_tolerance: float = 1e-4  # nats: |mean(claimed - recomputed)| over the challenge
+    token_tolerance: float = 0.05  # nats: |claimed - recomputed| of any single token
+    prefix_tolerance: float = 0.01  # nats: |altered - original| of any token before the change
+
+    @property
+    def ruler(self) -> str:
+        """Hash of what decides a score besides the referee's code."""
+        return digest(asdict(self), 8)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what one experiment may take besides its budget."""
+
+    setup_seconds: float = 600.0  # from the program's start to `ready`
+    token_seconds: float = 3600.0  # wall clock of a budget in tokens
+    grace_seconds: float = 2.0  # from the end of the budget to the delivered weights
+    score_seconds: float = 300.0  # for both scorers together
+    memory_gb: float = 16.0  # resident memory of the program or of one scorer
+    output_mb: float = 16.0  # what a program may print
+
+
+@dataclass(frozen=True)
+class Task:
+    """The program under research and the text it is judged on."""
+
+    name: str
+    dir: str  # holds prepare.py, train.py and program.md
+    data: Data
+    budget: Budget
+    params: dict[str, Scalar] = field(default_factory=dict)  # fixed for every candidate
+    scoring: Scoring = field(default_factory=Scoring)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What may be tried, and how screening spends its seeds (successive halving)."""
+
+    space: dict[str, Domain] = field(default_factory=dict)
+    wave: int = 0  # proposals per wave; 0: as many as there are pilots
+    rungs: tuple[int, ...] = (1, 2, 4)  # seeds a candidate has at each rung
+    eta: int = 3  # one candidate in `eta` climbs to the next rung
+
+
+@dataclass(frozen=True)
+class Judge:
+    """When a difference counts. The error rate cannot be changed after the start."""
+
+    alpha: float = 0.05  # campaign-wide probability of crowning any candidate by luck
+    baseline_seeds: int = 5  # replicates of the baseline in every cell
+    crown_seeds: int = 5  # fresh seeds of challenger and champion per crown test
+    certify_seeds: int = 5  # fresh seeds of champion and baseline on the test split
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Who proposes waves. `options` go to the planner's own module."""
+
+    kind: str = "bayes"
+    options: dict[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Hard bounds on a campaign, what is in flight counted. 0: no bound."""
+
+    experiments: int = 0
+    gpu_hours: float = 0.0  # on a CPU: hours of a pilot
+    wall_hours: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A named rung of the search: what its pilots run on."""
+
+    device: str = "auto"  # GPU type, or "cpu-N" for N threads; "auto": look
+    threads: int = 1  # CPU threads of the program and of each scorer
+    gpus: int = 0  # GPUs per pilot: 0 or 1
+    pilots: int = 0  # pilots at once; 0: as many as fit
+    price: float = 0.0  # per pilot hour, in the site's units
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where pilots run. The last tier is the one crowns are decided on."""
+
+    kind: str = "local"
+    tiers: dict[str, Tier] = field(default_factory=dict)
+    poll_seconds: float = 1.0
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """How long a pilot holds its device."""
+
+    idle_seconds: float = 20.0  # a pilot that finds nothing to claim for so long goes home
+    poll_seconds: float = 0.5  # how often an idle pilot looks
+    experiments: int = 0  # a pilot claims at most so many; 0: no bound
+    minutes: float = 0.0  # a pilot claims nothing after so many minutes; 0: no bound
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """Where people watch: files only, or W&B as well."""
+
+    kind: str = "files"  # "files" or "wandb"
+    mode: str = "offline"
+    project: str = "autoresearch"
+    entity: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A whole campaign. `config.yaml` holds exactly this."""
+
+    name: str
+    dir: str
+    task: Task
+    search: Search
+    cluster: Cluster
+    seed: int = 1
+    planner: Planner = field(default_factory=Planner)
+    judge: Judge = field(default_factory=Judge)
+    budget: Spending = field(default_factory=Spending)
+    pilot: Pilot = field(default_factory=Pilot)
+    tracker: Tracker = field(default_factory=Tracker)
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """What a node must know about its campaign: `node/settings.json`, written once at the start."""
+
+    campaign: str  # the campaign's name: the W&B group
+    data: str  # absolute path of the prepared data
+    tiers: dict[str, Tier]
+    scoring: Scoring
+    limits: Limits
+    pilot: Pilot
+    tracker: Tracker
+    sandbox: str = "none"
+
+    def write(self, path: Path) -> None:
+        write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises OSError if there is no such file."""
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return cls(
+            campaign=record["campaign"],
+            data=record["data"],
+            tiers={name: Tier(**tier) for name, tier in record["tiers"].items()},
+            scoring=Scoring(**record["scoring"]),
+            limits=Limits(**record["limits"]),
+            pilot=Pilot(**record["pilot"]),
+            tracker=Tracker(**record["tracker"]),
+            sandbox=record["sandbox"],
+        )

@@ -1,0 +1,1 @@
+"""Where people watch a campaign: W&B. The only importer of wandb."""

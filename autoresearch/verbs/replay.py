@@ -1,0 +1,91 @@
+"""`autoresearch replay`: one experiment once more, from the record, beside the campaign.
+
+It gets a small campaign directory of its own under replays/, with the campaign's node code and
+settings, and one pilot. The journal is not touched, so this is safe while a controller is at work.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+
+from autoresearch import judge
+from autoresearch.cluster.table import connect
+from autoresearch.collect import read_result
+from autoresearch.dispatch import freeze, settled
+from autoresearch.errors import CampaignError
+from autoresearch.experiment import Attempt, Experiment, Json, Result
+from autoresearch.layout import Layout
+from autoresearch.verbs import find
+
+
+def main(options: argparse.Namespace) -> int:
+    campaign = find.read(options.directory)
+    experiment, tier = chosen(campaign, options.experiment)
+    result = again(campaign, experiment, tier)
+    recorded = campaign.history.entries.get(experiment.id)
+    answer = compare(experiment, recorded.bpb if recorded else None, result)
+    print(json.dumps(answer, indent=1) if options.json else sentence(answer))
+    return 0 if result.failure is None else 1
+
+
+def chosen(campaign: find.Campaign, name: str) -> tuple[Experiment, str]:
+    """The experiment to run. `champion` stands for the champion with the first screening seed."""
+    history = campaign.history
+    if name != "champion":
+        entry = find.entry(history, name)
+        return entry.experiment, entry.tier
+    (seed,) = judge.screening_seeds(campaign.settings, 1)
+    return Experiment(history.champion, seed, history.tiers[history.screen]), history.screen
+
+
+def again(campaign: find.Campaign, experiment: Experiment, tier: str) -> Result:
+    """Run it and wait. Raises CampaignError if the pilot ends without a result."""
+    layout = Layout(campaign.layout.replays / f"{experiment.id}-{secrets.token_hex(3)}")
+    settled(layout, [tier])
+    layout.node.symlink_to(os.path.relpath(campaign.layout.node, layout.root))
+    freeze(layout, campaign.sources, experiment)
+    attempt = Attempt(experiment.id, 1)
+    layout.queue_entry(tier, 0, attempt).touch()
+    cluster = connect(layout, campaign.settings.cluster)
+    name = f"{tier}-replay"
+    jobs = cluster.submit(tier, [name])
+    try:
+        while name not in cluster.gone(jobs) and not layout.result(attempt).exists():
+            time.sleep(campaign.settings.cluster.poll_seconds)
+    except KeyboardInterrupt:
+        cluster.cancel(jobs)
+        raise
+    finally:
+        layout.drain.touch()
+    result = read_result(layout, attempt)
+    if result is None:
+        where = Path(layout.pilots) / name
+        raise CampaignError(f"the pilot should have left a result, but ended; see {where}")
+    return result
+
+
+def compare(experiment: Experiment, recorded: float | None, result: Result) -> Json:
+    difference = result.bpb - recorded if result.bpb is not None and recorded is not None else None
+    return {
+        "experiment": experiment.id,
+        "recorded": recorded,
+        "again": result.bpb,
+        "difference": difference,
+        "failure": result.failure,
+        "reason": result.reason,
+    }
+
+
+def sentence(answer: Json) -> str:
+    if answer["failure"]:
+        return f"{answer['experiment']}: {answer['failure']}: {answer['reason']}"
+    if answer["difference"] is None:
+        return f"{answer['experiment']}: {answer['again']:.6f} bits per byte, without a record"
+    same = "identical" if answer["difference"] == 0 else f"{answer['difference']:+.6f}"
+    return (
+        f"{answer['experiment']}: recorded {answer['recorded']:.6f}, "
+        f"again {answer['again']:.6f} bits per byte ({same})"
+    )

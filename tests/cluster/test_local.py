@@ -1,0 +1,183 @@
+"""Pilots as local processes: real ones, that outlive whoever started them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from autoresearch.cluster.environment import scrubbed
+from autoresearch.cluster.local import LocalCluster, is_mentioned
+from autoresearch.cluster.table import connect
+from autoresearch.errors import ConfigError
+from autoresearch.layout import Layout
+from autoresearch.process import Identity
+from autoresearch.settings import Cluster, Tier
+
+STAND_IN = """
+import json, sys, time
+from dataclasses import asdict
+from pathlib import Path
+from autoresearch.layout import Layout
+from autoresearch.process import Identity
+layout = Layout(Path(sys.argv[1]))
+time.sleep(0.3)
+layout.pilot(sys.argv[3]).write_text(json.dumps({"pilot": sys.argv[3], **asdict(Identity.mine())}))
+while not layout.drain.exists():
+    time.sleep(0.05)
+"""
+
+
+OPENED: list[LocalCluster] = []
+
+
+def open_cluster(layout: Layout, tiers: dict[str, Tier]) -> LocalCluster:
+    """A cluster whose pilots are waited for when the test ends."""
+    OPENED.append(LocalCluster(layout, tiers))
+    return OPENED[-1]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Iterator[Layout]:
+    """A campaign whose frozen node code is a stand-in for the pilot: it names itself and waits."""
+    layout = Layout(tmp_path)
+    package = layout.node / "autoresearch" / "node"
+    package.mkdir(parents=True)
+    source = Path(scrubbed.__code__.co_filename).parent.parent
+    for name in ("__init__", "errors", "experiment", "layout", "process"):
+        (package.parent / f"{name}.py").write_bytes((source / f"{name}.py").read_bytes())
+    (package / "__init__.py").touch()
+    (package / "pilot.py").write_text(STAND_IN, encoding="utf-8")
+    layout.pilots.mkdir()
+    layout.drain.parent.mkdir()
+    yield layout
+    layout.drain.touch()
+    wait_for(lambda: all(job.done() for cluster in OPENED for job in cluster.started))
+    OPENED.clear()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_pilots_start_are_seen_and_are_seen_to_be_gone(layout: Layout) -> None:
+    cluster = open_cluster(layout, {"screen": Tier("cpu-1", pilots=2)})
+    jobs = cluster.submit("screen", ["a", "b"])
+    assert not cluster.gone(jobs)  # also before they have said who they are
+    wait_for(lambda: layout.pilot("a").exists() and layout.pilot("b").exists())
+    assert not cluster.gone(jobs)
+    os.kill(json.loads(layout.pilot("a").read_text(encoding="utf-8"))["pid"], signal.SIGKILL)
+    wait_for(lambda: set(cluster.gone(jobs)) == {"a"})
+    layout.drain.touch()
+    wait_for(lambda: set(cluster.gone(jobs)) == {"a", "b"})
+
+
+def test_another_controller_sees_the_same_pilots(layout: Layout) -> None:
+    tiers = {"screen": Tier("cpu-1", pilots=1)}
+    jobs = open_cluster(layout, tiers).submit("screen", ["a"])
+    fresh = open_cluster(layout, tiers)
+    assert not fresh.gone(jobs)
+    assert not fresh.gone({"a": {}})  # its job was never recorded: found by name all the same
+    assert set(fresh.gone({"never": {}})) == {"never"}
+    wait_for(lambda: layout.pilot("a").exists())
+    layout.drain.touch()
+    wait_for(lambda: set(fresh.gone(jobs)) == {"a"})
+
+
+def test_cancelling_ends_pilots(layout: Layout) -> None:
+    cluster = open_cluster(layout, {"screen": Tier("cpu-1", pilots=1)})
+    jobs = cluster.submit("screen", ["a"])
+    wait_for(lambda: layout.pilot("a").exists())
+    cluster.cancel(jobs)
+    wait_for(lambda: set(cluster.gone(jobs)) == {"a"})
+
+
+OUTLIVED = """
+import sys
+from pathlib import Path
+from autoresearch.cluster.local import LocalCluster
+from autoresearch.layout import Layout
+from autoresearch.settings import Tier
+LocalCluster(Layout(Path(sys.argv[1])), {"screen": Tier("cpu-1", pilots=1)}).submit("screen", ["a"])
+print("submitted", flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_pilots_outlive_their_controller(layout: Layout, number: signal.Signals) -> None:
+    """The signal goes to the whole process group, as a terminal's Ctrl-C or hang-up does."""
+    controller = subprocess.Popen(
+        [sys.executable, "-c", OUTLIVED, str(layout.root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert controller.stdin is not None
+    assert controller.stdout is not None
+    controller.stdout.readline()
+    wait_for(lambda: layout.pilot("a").exists())
+    if number is signal.SIGKILL:
+        controller.kill()
+    else:
+        os.killpg(controller.pid, number)
+    controller.wait()
+    controller.stdin.close()
+    controller.stdout.close()
+    record = json.loads(layout.pilot("a").read_text(encoding="utf-8"))
+    pilot = Identity(**{key: record[key] for key in Identity.__dataclass_fields__})
+    time.sleep(0.5)
+    assert pilot.is_alive
+
+
+def test_secrets_and_an_outer_jobs_variables_stay_home(tmp_path: Path) -> None:
+    variables = {
+        "ANTHROPIC_API_KEY": "x",
+        "WANDB_API_KEY": "x",
+        "GITHUB_TOKEN": "x",
+        "MY_PASSWORD": "x",
+        "SLURM_JOB_ID": "1",
+        "SBATCH_PARTITION": "x",
+        "HOME": "/users/me",
+        "PATH": "/bin",
+        "PYTHONPATH": "/mine",
+    }
+    kept = scrubbed(Layout(tmp_path), variables)
+    assert kept == {
+        "HOME": "/users/me",
+        "PATH": "/bin",
+        "PYTHONPATH": str(tmp_path / "node"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@pytest.mark.parametrize("chosen", ["", "2,3,MIG-1a2b"])
+def test_gpus_are_dealt_out_one_per_pilot(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, chosen: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    cluster = open_cluster(layout, {"gpu": Tier("h100", gpus=1, pilots=3)})
+    jobs = cluster.submit("gpu", ["a", "b", "c"])
+    wait_for(lambda: all(layout.pilot(name).exists() for name in jobs))
+    seen = set()
+    for name in jobs:
+        pid = json.loads(layout.pilot(name).read_text(encoding="utf-8"))["pid"]
+        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        seen |= {v for v in environ if v.startswith(b"CUDA_VISIBLE_DEVICES=")}
+    wanted = (chosen or "0,1,2").split(",")
+    assert seen == {f"CUDA_VISIBLE_DEVICES={gpu}".encode() for gpu in wanted}
+
+
+def test_an_unknown_kind_of_cluster_names_the_valid_ones(layout: Layout) -> None:
+    with pytest.raises(ConfigError, match="local"):
+        connect(layout, Cluster("lokal"))
+    assert not is_mentioned(str(layout.root / "nobody knows this"))

@@ -1,0 +1,244 @@
+"""One event loop for hostile children: whatever they do is a named failure, and they all end.
+
+The children here speak the harness's messages without torch, so that each takes milliseconds.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from nodes import wait_until
+
+from autoresearch.experiment import Failure
+from autoresearch.node import children, kernel
+from autoresearch.node.children import KEPT_OUTPUT, Child, Children, Output
+from autoresearch.node.failure import AttemptFailed
+from autoresearch.node.sandbox import Command
+from autoresearch.node.wire import Message
+from autoresearch.process import Identity, start_ticks
+from autoresearch.settings import Limits
+
+LIMITS = Limits(memory_gb=0.25, output_mb=1)
+
+PREAMBLE = """
+import os, signal, socket, struct, sys, time
+from autoresearch.node.wire import Connection, Message
+connection = Connection(socket.socket(fileno=int(sys.argv[1])))
+send = lambda kind, **fields: connection.send(Message(kind, fields))
+"""
+
+
+class Bench:
+    """Children to try things with, and what they logged."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.logged: list[Message] = []
+        self.interruption: AttemptFailed | None = None
+        self.children = Children(LIMITS, self.check, set, self.logged.append)
+
+    def check(self) -> None:
+        if self.interruption:
+            raise self.interruption
+
+    def start(self, code: str, name: str = "the program") -> Child:
+        command = Command((sys.executable, "-c", PREAMBLE + code), dict(os.environ))
+        return self.children.start(name, command, self.scratch)
+
+    def expect(self, child: Child, kind: str = "done", seconds: float = 30.0) -> Message:
+        late = AttemptFailed(Failure.overran, "late")
+        return self.children.expect(child, kind, time.monotonic() + seconds, late)
+
+    def fails(self, code: str) -> AttemptFailed:
+        """How an attempt ends whose program is `code`."""
+        with pytest.raises(AttemptFailed) as caught:
+            self.expect(self.start(code))
+        return caught.value
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    with bench.children:
+        yield bench
+    assert kernel.tree(os.getpid()) == []
+
+
+def test_messages_come_in_order_and_logs_apart(bench: Bench) -> None:
+    child = bench.start(
+        "send('hello'); send('log', n=1); send('log', n=2); send('done', n=3); time.sleep(600)"
+    )
+    bench.expect(child, "hello")
+    assert bench.expect(child).count("n") == 3
+    assert [message.count("n") for message in bench.logged] == [1, 2]
+
+
+def test_a_child_is_told_things(bench: Bench) -> None:
+    child = bench.start("send('done', echo=connection.receive().text('word')); time.sleep(600)")
+    bench.children.tell(child, Message("task", {"word": "abc"}))
+    assert bench.expect(child).text("echo") == "abc"
+
+
+def test_last_words_count_even_if_the_child_is_dead_when_they_are_read(bench: Bench) -> None:
+    child = bench.start("send('hello'); send('done', n=7)")
+    child.process.wait()
+    bench.expect(child, "hello")
+    assert bench.expect(child).count("n") == 7
+
+
+@pytest.mark.parametrize(
+    ("code", "failure", "reason"),
+    [
+        ("send('failed', failure='diverged', reason='the loss is nan')", "diverged", "loss is nan"),
+        ("send('failed', failure='crashed', reason='train.py line 3: x')", "crashed", "line 3"),
+        ("sys.exit(3)", "crashed", "the program ended by itself with exit code 3"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed", "the program died of SIGSEGV"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "crashed", "the program died of SIGTERM"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "node_failed", "killed from outside"),
+        ("os.abort()", "crashed", "SIGABRT"),
+        ("b = bytes(1) * (1 << 29); time.sleep(600)", "out_of_memory", "at most 0.25 GB"),
+        ("[os.write(1, b'x' * 65536) for _ in range(1 << 14)]", "crashed", "print at most 1 MB"),
+        ("send('ready'); time.sleep(600)", "disqualified", "'done' should come next, but 'ready'"),
+        ("connection.socket.sendall(b'garbage!' * 9)", "disqualified", "a frame should hold"),
+        ("while True: send('hello')", "disqualified", "'done' should come next, but 'hello'"),
+        ("send('failed')", "disqualified", "a name and a reason"),
+        ("send('failed', failure='preempted', reason='')", "disqualified", "not for the program"),
+        ("send('failed', failure='no such', reason='')", "disqualified", "a name and a reason"),
+    ],
+)
+def test_what_a_program_does_has_a_name_and_a_reason(
+    bench: Bench, code: str, failure: str, reason: str
+) -> None:
+    failed = bench.fails(code)
+    assert (failed.failure, reason in failed.reason) == (failure, True), failed.reason
+    assert "\n" not in failed.reason
+
+
+def test_a_child_that_goes_on_in_silence_is_lying(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "CLOSED_PATIENCE", 0.5)
+    failed = bench.fails("connection.close(); time.sleep(600)")
+    assert failed.failure is Failure.disqualified
+    assert "its connection is closed although it runs" in failed.reason
+
+
+def test_a_flood_of_failures_is_one_failure(bench: Bench) -> None:
+    code = "[send('failed', failure='crashed', reason='again') for _ in range(5000)]"
+    assert bench.fails(code).reason == "again"
+
+
+def test_a_child_that_says_nothing_is_late(bench: Bench) -> None:
+    child = bench.start("time.sleep(600)")
+    began = time.monotonic()
+    with pytest.raises(AttemptFailed, match="late"):
+        bench.expect(child, seconds=0.3)
+    assert 0.3 <= time.monotonic() - began < 5
+
+
+def test_a_child_that_floods_with_logs_is_still_late(bench: Bench) -> None:
+    child = bench.start("while True: send('log', n=1)")
+    with pytest.raises(AttemptFailed, match="late"):
+        bench.expect(child, seconds=1.0)
+    assert bench.logged
+
+
+def test_what_another_child_does_is_noticed_while_waiting_for_one(bench: Bench) -> None:
+    waited_for = bench.start("time.sleep(600)", "the program")
+    bench.start("sys.exit(4)", "the scorer")
+    with pytest.raises(AttemptFailed, match="the scorer ended by itself with exit code 4"):
+        bench.expect(waited_for)
+
+
+def test_memory_counts_for_everything_a_program_has_started(bench: Bench) -> None:
+    code = (
+        "import subprocess\n"
+        "hold = 'b = bytes(1) * (100 << 20); import time; time.sleep(600)'\n"
+        "held = [subprocess.Popen([sys.executable, '-c', hold]) for _ in range(3)]\n"
+        "time.sleep(600)"
+    )
+    assert bench.fails(code).failure is Failure.out_of_memory
+
+
+def test_a_kill_reaches_daemons_and_spares_other_children(bench: Bench) -> None:
+    kernel.adopt_orphans()
+    code = """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        send('done', pid=os.getpid())
+        time.sleep(600)
+    os._exit(0)
+time.sleep(600)
+"""
+    program = bench.start(code)
+    scorer = bench.start("connection.receive(); send('done'); time.sleep(600)", "the scorer")
+    daemon = bench.expect(program).count("pid")
+    assert start_ticks(daemon) is not None
+    bench.children.kill(program)
+    assert start_ticks(daemon) is None
+    bench.children.tell(scorer, Message("question"))
+    bench.expect(scorer)
+
+
+def test_an_interruption_from_outside_ends_the_wait(bench: Bench) -> None:
+    child = bench.start("time.sleep(600)")
+    bench.interruption = AttemptFailed(Failure.preempted, "told to end")
+    with pytest.raises(AttemptFailed, match="told to end"):
+        bench.expect(child)
+
+
+def test_a_term_signal_that_comes_to_all_of_us_is_a_preemption(bench: Bench) -> None:
+    """Slurm signals every process of a job: the program may be dead before we are told."""
+    child = bench.start("send('hello'); time.sleep(600)")
+    bench.expect(child, "hello")
+    child.process.send_signal(signal.SIGTERM)
+
+    def tell() -> None:
+        wait_until(lambda: Identity.of(child.process.pid) is None)
+        bench.interruption = AttemptFailed(Failure.preempted, "told to end")
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    with pytest.raises(AttemptFailed, match="told to end"):
+        bench.expect(child)
+    teller.join()
+
+
+def test_the_log_holds_what_children_printed_fit_to_show(bench: Bench) -> None:
+    child = bench.start("print('\\x1b[31mred\\x07 \\xff', flush=True); sys.exit(1)")
+    with pytest.raises(AttemptFailed):
+        bench.expect(child)
+    assert bench.children.log() == "--- the program ---\n[31mred ÿ\n"
+
+
+@pytest.mark.parametrize("piece", [1, 1000, 65536])
+def test_long_output_keeps_its_two_ends(piece: int) -> None:
+    output = Output()
+    for _ in range(4 * KEPT_OUTPUT // piece + 1):  # quadratic work would take minutes
+        output.add(b"m" * piece)
+    output.add(b"the end")
+    first = Output()
+    first.add(b"the beginning")
+    assert first.text == "the beginning"
+    assert output.text.endswith("the end")
+    assert "bytes left out" in output.text
+    assert len(output.text) < 3 * KEPT_OUTPUT
+
+
+@pytest.mark.parametrize("act", [lambda child: child.process.kill()])
+def test_leaving_with_dead_children_is_no_error(
+    tmp_path: Path, act: Callable[[Child], None]
+) -> None:
+    bench = Bench(tmp_path)
+    with bench.children:
+        child = bench.start("time.sleep(600)")
+        act(child)
+        child.process.wait()
+    assert bench.children.alive == []

@@ -1,0 +1,94 @@
+"""The command line: exit codes, one line for a user's mistake, nothing heavy for --help."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoresearch.cli import main, parser
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["status", "nowhere"], "should be a campaign directory"),
+        (["resume", "nowhere"], "start one with `autoresearch run`"),
+        (["run", "planner=bays"], "bayes"),
+        (["run", "budget.experimints=3"], "budget.experiments"),
+        (["run", "budget.experiments=many"], "budget.experiments"),
+        (["run", "task.dir=/nowhere"], "/nowhere"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_1(
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTORESEARCH_DATA", str(tmp_path / "data"))
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("autoresearch: ")
+    assert error.count("\n") == 1
+    assert words in error
+    assert not list(tmp_path.glob("campaigns/*"))
+
+
+def test_a_mistake_of_ours_is_kept_in_a_file_and_is_exit_code_3(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("we erred")
+
+    monkeypatch.setattr("autoresearch.verbs.status.main", broken)
+    assert main(["status", "x"]) == 3
+    error = capsys.readouterr().err
+    path = Path(error.split()[-1])
+    assert "RuntimeError: we erred" in path.read_text(encoding="utf-8")
+    path.unlink()
+
+
+def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autoresearch.verbs.status.main", interrupted)
+    assert main(["status", "x"]) == 130
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules a fresh interpreter has after `code`."""
+    script = f"import sys\n{code}\nprint(*{{m.partition('.')[0] for m in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "from autoresearch.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    heavy = {"hydra", "omegaconf", "numpy", "torch", "rich", "submitit", "scipy", "wandb", "optuna"}
+    assert not loaded_by(code) & heavy
+
+
+@pytest.mark.parametrize("verb", ["run", "resume", "stop", "status", "show", "diff", "report"])
+def test_no_controller_verb_imports_torch(verb: str) -> None:
+    heavy = {"torch", "wandb", "optuna", "matplotlib"}
+    assert not loaded_by(f"import autoresearch.verbs.{verb}") & heavy
+
+
+def test_every_verb_has_a_module_and_every_module_is_a_verb() -> None:
+    actions = [a for a in parser()._actions if a.dest == "verb"]
+    verbs = set(actions[0].choices or ())
+    folder = Path(main.__code__.co_filename).parent / "verbs"
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "attend", "find"}
+    assert verbs == modules
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m autoresearch completion bash | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

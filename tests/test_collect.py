@@ -1,0 +1,173 @@
+"""Promise 1 again: every experiment is finished, running or waiting, whatever dies."""
+
+import json
+from pathlib import Path
+
+import pytest
+from desks import Desk, open_desk
+
+from autoresearch.collect import ATTEMPTS, collect, read_result
+from autoresearch.dispatch import enqueue
+from autoresearch.experiment import Attempt, Failure, State
+
+
+def look(desk: Desk) -> int:
+    return collect(desk.record, desk.layout, desk.pilots)
+
+
+def hire(desk: Desk, *names: str) -> None:
+    desk.record.append({"type": "submitting", "tier": "screen", "pilots": list(names)})
+    desk.record.append({"type": "submitted", "jobs": desk.pilots.submit("screen", names)})
+
+
+def test_an_experiment_waits_then_runs_then_is_finished(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    hire(desk, "p")
+    (id,) = desk.ask(1)
+    entry = desk.history.entries[id]
+    states = [(look(desk), entry.state)]
+    attempt = desk.claim(id, "p")
+    states.append((look(desk), entry.state))
+    assert entry.pilot == "p"
+    desk.answer(attempt, 1.5)
+    states.append((look(desk), entry.state))
+    assert states == [(0, State.queued), (0, State.running), (1, State.finished)]
+    assert entry.bpb == 1.5
+    assert look(desk) == 0
+
+
+def test_an_attempt_whose_pilot_died_is_made_again(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    hire(desk, "p", "q")
+    (id,) = desk.ask(1)
+    desk.claim(id, "p")
+    look(desk)
+    desk.pilots.dead = {"p"}
+    look(desk)
+    entry = desk.history.entries[id]
+    assert entry.state is State.proposed
+    assert [p.name for p in desk.history.live_pilots("screen")] == ["q"]
+    enqueue(desk.record, desk.layout, desk.sources)
+    desk.answer(desk.claim(id, "q", number=2), 1.25)
+    look(desk)
+    assert entry.bpb == 1.25
+    assert entry.result is not None
+    assert entry.result.attempt == 2
+
+
+def test_a_result_written_just_before_the_pilot_died_counts(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    hire(desk, "p")
+    (id,) = desk.ask(1)
+    desk.answer(desk.claim(id, "p"), 1.5)
+    desk.pilots.dead = {"p"}
+    assert look(desk) == 1
+    assert desk.history.entries[id].bpb == 1.5
+
+
+def test_attempts_are_bounded_and_the_last_failure_stays(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    (id,) = desk.ask(1)
+    for number in range(1, ATTEMPTS + 1):
+        hire(desk, f"p{number}")
+        desk.claim(id, f"p{number}", number)
+        desk.pilots.dead.add(f"p{number}")
+        look(desk)
+        enqueue(desk.record, desk.layout, desk.sources)
+    entry = desk.history.entries[id]
+    assert entry.state is State.finished
+    assert entry.result is not None
+    assert entry.result.failure is Failure.node_failed
+    assert not list(desk.layout.queued("screen"))
+
+
+@pytest.mark.parametrize("failure", [Failure.preempted, Failure.node_failed])
+def test_a_failure_of_the_machine_is_not_the_candidates(tmp_path: Path, failure: Failure) -> None:
+    desk = open_desk(tmp_path)
+    (id,) = desk.ask(1)
+    desk.answer(desk.claim(id, "p"), None, failure)
+    assert look(desk) == 0
+    assert desk.history.entries[id].state is State.proposed
+    assert desk.history.retries == {failure: 1}
+
+
+@pytest.mark.parametrize("failure", [f for f in Failure if not f.is_infrastructure])
+def test_a_failure_of_the_candidate_is_final(tmp_path: Path, failure: Failure) -> None:
+    desk = open_desk(tmp_path)
+    (id,) = desk.ask(1)
+    desk.answer(desk.claim(id, "p"), None, failure)
+    assert look(desk) == 1
+    assert desk.history.entries[id].has_failed
+
+
+def test_an_experiment_that_fell_out_of_line_is_put_back(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    desk.ask(1, 2)
+    for path, _ in list(desk.layout.queued("screen")):
+        path.unlink()
+    look(desk)
+    assert len(list(desk.layout.queued("screen"))) == 2
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"schema": 99}', '{"schema": 1}'])
+def test_an_unreadable_result_is_a_failure_of_the_node(tmp_path: Path, text: str) -> None:
+    desk = open_desk(tmp_path)
+    (id,) = desk.ask(1)
+    attempt = desk.claim(id, "p")
+    desk.layout.result(attempt).write_text(text, encoding="utf-8")
+    look(desk)
+    assert desk.history.retries == {"node_failed": 1}
+
+
+def test_a_result_of_another_experiment_is_refused(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    first, second = desk.ask(1, 2)
+    attempt = desk.claim(first, "p")
+    desk.answer(attempt, 1.0)
+    other = desk.claim(second, "p")
+    desk.layout.result(other).write_bytes(desk.layout.result(attempt).read_bytes())
+    result = read_result(desk.layout, Attempt(second, 1))
+    assert result is not None
+    assert result.failure is Failure.node_failed
+    assert "speaks of" in result.reason
+
+
+def test_what_an_old_attempt_still_writes_is_ignored(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    hire(desk, "p")
+    (id,) = desk.ask(1)
+    old = desk.claim(id, "p")
+    look(desk)
+    desk.pilots.dead = {"p"}
+    look(desk)
+    enqueue(desk.record, desk.layout, desk.sources)
+    desk.answer(old, 0.1)  # too late: another attempt is in line
+    look(desk)
+    assert desk.history.entries[id].state is State.queued
+    desk.answer(desk.claim(id, "q", number=2), 2.5)
+    look(desk)
+    assert desk.history.entries[id].bpb == 2.5
+
+
+def test_a_new_controller_sees_the_same(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    first, second, third = desk.ask(1, 2, 3)
+    desk.answer(desk.claim(first, "p"), 1.5)
+    look(desk)
+    desk.answer(desk.claim(second, "p"), 1.75)  # while no controller is there
+    again = open_desk(tmp_path)
+    look(again)
+    states = [again.history.entries[id].state for id in (first, second, third)]
+    assert states == [State.finished, State.finished, State.queued]
+
+
+def test_untrusted_reasons_are_made_fit_to_show(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    (id,) = desk.ask(1)
+    attempt = desk.claim(id, "p")
+    text = json.dumps({"schema": "\x1b[31m" + "x" * 5000})
+    desk.layout.result(attempt).write_text(text, encoding="utf-8")
+    result = read_result(desk.layout, attempt)
+    assert result is not None
+    assert len(result.reason) < 400
+    assert "\x1b" not in result.reason

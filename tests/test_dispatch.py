@@ -1,0 +1,124 @@
+"""Asking for experiments, freezing them, lining them up, and hiring pilots: all repeatable."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from desks import PROGRAM, open_desk
+
+from autoresearch import dispatch, judge
+from autoresearch.errors import CampaignError
+from autoresearch.experiment import Candidate, Experiment, Proposal, State, Wave
+from autoresearch.history import Purpose
+from autoresearch.layout import Layout
+from autoresearch.settings import Tier
+
+
+def test_an_experiment_is_frozen_with_its_program_and_queued(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    (id,) = desk.ask(1)
+    record = json.loads(desk.layout.experiment_json(id).read_text(encoding="utf-8"))
+    experiment = Experiment.from_json(record)
+    assert experiment == desk.history.entries[id].experiment
+    text = desk.layout.program(id).read_bytes()
+    assert text.decode() == PROGRAM
+    assert hashlib.sha256(text).hexdigest() == experiment.candidate.program
+    assert [attempt.experiment for _, attempt in desk.layout.queued("screen")] == [id]
+    assert desk.history.entries[id].state is State.queued
+
+
+def test_asking_twice_is_a_no_op(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    assert len(desk.ask(1, 2)) == 2
+    assert desk.ask(2, 1) == []
+    assert len(list(desk.layout.queued("screen"))) == 2
+
+
+def test_a_wave_is_on_record_even_if_it_proposes_nothing_new(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    desk.ask(1)
+    wave = Wave("random", "again", (Proposal({}),))
+    request = judge.Request(desk.history.baseline, 1, "screen", Purpose.screen)
+    assert dispatch.propose(desk.record, [request], wave) == 0
+    assert desk.history.waves == [(wave, ())]
+
+
+def test_crowns_stand_before_screening_in_line(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    (screen,) = desk.ask(1)
+    (crown,) = desk.ask(2, purpose=Purpose.crown)
+    assert [a.experiment for _, a in desk.layout.queued("screen")] == [crown, screen]
+
+
+@pytest.mark.parametrize("lost", ["queue entry", "nothing"])
+def test_a_new_controller_goes_on_where_the_old_one_fell(tmp_path: Path, lost: str) -> None:
+    desk = open_desk(tmp_path)
+    wanted = [judge.Request(desk.history.baseline, s, "screen", Purpose.screen) for s in (1, 2)]
+    dispatch.propose(desk.record, wanted)  # killed here: on record, not frozen
+    if lost == "queue entry":
+        id = next(iter(desk.history.entries))
+        (desk.layout.experiments / f".{id}.1").mkdir()  # half a freeze is left behind
+    again = open_desk(tmp_path)
+    dispatch.enqueue(again.record, again.layout, again.sources)
+    assert len(list(again.layout.queued("screen"))) == 2
+    assert all(entry.state is State.queued for entry in again.history.entries.values())
+
+
+def test_there_are_as_many_pilots_as_work_and_never_more_than_the_tier_allows(
+    tmp_path: Path,
+) -> None:
+    desk = open_desk(tmp_path)
+    tiers = {"screen": Tier("cpu-1", pilots=2)}
+    dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+    assert not desk.pilots.submitted
+    desk.ask(1)
+    dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+    assert len(desk.pilots.submitted) == 1
+    desk.ask(2, 3, 4)
+    dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+    dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+    assert len(desk.pilots.submitted) == 2
+    assert set(desk.pilots.submitted) == set(desk.history.pilots)
+
+
+def test_pilots_are_on_record_before_they_are_submitted(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    desk.ask(1)
+
+    class Refusing(type(desk.pilots)):  # type: ignore[misc]
+        def submit(self, tier: str, names: list[str]) -> dict[str, object]:
+            assert set(names) <= set(desk.history.pilots)
+            raise CampaignError("no")
+
+    with pytest.raises(CampaignError):
+        dispatch.submit(desk.record, desk.layout, Refusing(), "screen", 1)
+    assert len(desk.history.live_pilots("screen")) == 1
+
+
+def test_an_unwritable_directory_is_one_line(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    shutil.rmtree(desk.layout.experiments)
+    desk.layout.experiments.write_text("in the way", encoding="utf-8")
+    with pytest.raises(CampaignError, match="should take another experiment"):
+        desk.ask(1)
+    with pytest.raises(CampaignError, match="should be a directory we can write"):
+        dispatch.settled(Layout(Path("/proc/nowhere")), ["screen"])
+
+
+def test_freezing_again_changes_nothing(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    (id,) = desk.ask(1)
+    before = desk.layout.experiment_json(id).stat().st_mtime_ns
+    dispatch.freeze(desk.layout, desk.sources, desk.history.entries[id].experiment)
+    assert desk.layout.experiment_json(id).stat().st_mtime_ns == before
+
+
+def test_another_budget_is_another_experiment(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    experiment = Experiment(Candidate("p"), 1, desk.history.tiers["screen"])
+    cell = replace(experiment.cell, device="h100")
+    assert replace(experiment, cell=cell).id != experiment.id
+    assert replace(experiment, seed=2).id != experiment.id

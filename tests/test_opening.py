@@ -1,0 +1,134 @@
+"""Starting a campaign: what can be wrong is said in one line, before anything is written."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from bigram import PROGRAM, write_task
+
+from autoresearch import config, opening
+from autoresearch.campaign import Campaign
+from autoresearch.errors import CampaignError, ConfigError, DataError, SourceError, UserError
+from autoresearch.experiment import Json
+from autoresearch.journal import replay
+from autoresearch.record import Record
+from autoresearch.settings import Settings
+from autoresearch.sources import parameters
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    write_task(tmp_path)
+    overrides = ["task=bigram", "search=bigram", f"dir={tmp_path}/c", "task.params.batch=4"]
+    folders = [tmp_path / "conf", *config.composition.conf_folders()[-1:]]
+    return config.compose(overrides, folders)
+
+
+def close(campaign: Campaign) -> None:
+    campaign.record.journal.close()
+    campaign.lease.release()
+
+
+def test_fixed_parameters_are_the_baselines_defaults(settings: Settings) -> None:
+    campaign = opening.start(settings)
+    history = campaign.history
+    assert parameters(campaign.sources.read(history.baseline.program))["batch"] == 4
+    assert history.champion == history.baseline
+    assert history.tiers["cpu"].device == "cpu-1"
+    assert (campaign.layout.node / "autoresearch" / "node" / "referee.py").exists()
+    close(campaign)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ("no data", DataError, "autoresearch prepare"),
+        ("no program", SourceError, "should be the program"),
+        ("broken program", SourceError, "line 1"),
+        ("unknown parameter", ConfigError, "rate"),
+        ("empty space", ConfigError, "space"),
+        ("unknown planner", ConfigError, "bayes"),
+        ("unknown planner option", ConfigError, "startup"),
+        ("unwritable", CampaignError, "should be a directory we can write"),
+    ],
+)
+def test_a_campaign_that_cannot_begin_says_so_and_writes_nothing(
+    settings: Settings, change: str, error: type[UserError], words: str
+) -> None:
+    wrong = spoil(settings, change)
+    with pytest.raises(error, match=words) as raised:
+        opening.start(wrong)
+    assert "\n" not in str(raised.value)
+    assert not Path(wrong.dir, "journal").exists()
+
+
+def spoil(settings: Settings, change: str) -> Settings:
+    program = Path(settings.task.dir) / "train.py"
+    if change == "no data":
+        shutil.rmtree(settings.task.data.directory)
+    elif change == "no program":
+        program.unlink()
+    elif change == "broken program":
+        program.write_text("def train(:\n", encoding="utf-8")
+    elif change == "unwritable":
+        return replace(settings, dir="/proc/nowhere/c")
+    elif change == "unknown planner":
+        return replace(settings, planner=replace(settings.planner, kind="bays"))
+    elif change == "unknown planner option":
+        return replace(settings, planner=replace(settings.planner, options={"startap": 3}))
+    elif change == "empty space":
+        return replace(settings, search=replace(settings.search, space={}))
+    elif change == "unknown parameter":
+        space = {"raet": settings.search.space["rate"]}
+        return replace(settings, search=replace(settings.search, space=space))
+    return settings
+
+
+def test_a_directory_that_holds_a_campaign_is_not_started_again(settings: Settings) -> None:
+    close(opening.start(settings))
+    with pytest.raises(CampaignError, match="autoresearch resume"):
+        opening.start(settings)
+
+
+class Killed(Exception):  # noqa: N818 - it stands for SIGKILL
+    """The controller stops existing here."""
+
+
+def test_killed_before_it_began_a_campaign_begins_on_resume(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Record, *events: Json) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Record, "append", killed)
+        with pytest.raises(Killed):
+            opening.start(settings)
+    campaign = opening.resume(Path(settings.dir))
+    assert campaign.history.started
+    assert campaign.settings == settings
+    close(campaign)
+
+
+def test_amendments_are_recorded_complete_and_hold_for_the_next_controller(
+    settings: Settings,
+) -> None:
+    close(opening.start(settings))
+    close(opening.resume(Path(settings.dir), ["budget.experiments=7", "planner=greedy"]))
+    layout = opening.existing(Path(settings.dir))
+    again = opening.effective(layout)
+    assert again.budget.experiments == 7
+    assert again.planner.kind == "greedy"
+    recorded = [e for e in replay(layout.journal).events if e["type"] == "amended"]
+    assert len(recorded) == 1
+    assert opening.read_settings(layout) == settings  # config.yaml is never changed
+
+
+def test_a_program_must_say_what_the_referee_sets() -> None:
+    with pytest.raises(SourceError, match="should have a field 'context'"):
+        opening.check_program(
+            "from dataclasses import dataclass\n@dataclass\nclass Config:\n"
+            "    vocabulary: int = 1\n"
+        )
+    assert opening.check_program(PROGRAM)["rate"] == 0.5

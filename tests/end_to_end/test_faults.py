@@ -36,6 +36,14 @@ def misbehave(config, where):
     return fault
 """
 
+# Right while it trains: only who scores it sees the wrong shape.
+NARROW = """
+class Narrow(Bigram):
+    def forward(self, tokens):
+        logits = super().forward(tokens)
+        return logits if self.training else logits[..., :3]
+"""
+
 BROKEN = (
     PROGRAM.replace(
         "    batch: int = 8  # rows per step\n",
@@ -45,8 +53,9 @@ BROKEN = (
         "def build(config):\n",
         FAULTS.strip() + "\n\n\ndef build(config):\n    misbehave(config, 'build')\n"
         "    if config.fault == 'wrong shape':\n"
-        "        return nn.Embedding(config.vocabulary, 3)\n",
+        "        return Narrow(config)\n",
     )
+    .replace("def build(config):\n", NARROW.strip() + "\n\n\ndef build(config):\n")
     .replace("    run.ready()\n", "    misbehave(config, 'setup')\n    run.ready()\n")
     .replace(
         "        run.log(loss=loss.item())\n",

@@ -14,6 +14,8 @@ from autoresearch.experiment import State
 from autoresearch.history import History
 from autoresearch.journal import replay
 
+PILOTS = 2  # of a siege
+
 
 @pytest.fixture
 def siege(tmp_path: Path) -> Iterator[Siege]:
@@ -56,6 +58,7 @@ def interrupt(siege: Siege) -> None:
 
 
 def test_ctrl_c_once_finishes_what_runs_and_resume_goes_on(siege: Siege) -> None:
+    wait_for(lambda: running(siege) and history(siege).waiting("cpu") > PILOTS)
     interrupt(siege)
     assert end(siege) == 0
     stopped = history(siege)

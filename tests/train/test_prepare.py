@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -531,10 +532,14 @@ def test_kills_at_any_time_add_up_to_the_same_bytes(
     corpus, wanted = large
     data, rng = tmp_path / "data", random.Random(19)
     arguments = ("--directory", data, "--files", corpus, *SMALL)
-    killed = 0
-    for _ in range(6):
-        killed += kill_when(elapsed(rng.uniform(0.3, 2.0)), *arguments)
-    assert killed
+    killed, seconds = 0, 2.0
+    while killed < 6:
+        if kill_when(elapsed(rng.uniform(0.1, 1.0) * seconds), *arguments):
+            killed += 1
+        else:  # this machine is faster than that: once more from nothing
+            assert contents(data) == wanted
+            shutil.rmtree(data)
+            seconds /= 2
     succeed(*arguments)
     assert contents(data) == wanted
 

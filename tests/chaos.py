@@ -111,8 +111,15 @@ class Siege:
         """Start a new controller if the last one is gone."""
         if self.controller is None or self.controller.poll() is not None:
             if self.controller is not None and self.controller.returncode not in (0, -9):
-                self.complaints.append(f"a controller exited with {self.controller.returncode}")
+                self.complain(self.controller.returncode)
             self.start()
+
+    def complain(self, code: int) -> None:
+        """A controller may only give up on a baseline that was killed again and again."""
+        ended = History.of(replay(self.layout.journal).events).ended
+        if code != 1 or not is_lost(ended):
+            said = (self.root / "controller.log").read_text(encoding="utf-8").splitlines()
+            self.complaints.append(f"a controller exited with {code}: {said[-1:]}")
 
     def has_ended(self) -> bool:
         return bool(History.of(replay(self.layout.journal).events).ended)
@@ -139,6 +146,11 @@ class Siege:
         return History.of(replay(self.layout.journal).events)
 
 
+def is_lost(ended: str) -> bool:
+    """Whether a campaign ended because every baseline run was killed each time it was tried."""
+    return ended.startswith("the baseline failed")
+
+
 def part(command: bytes) -> str:
     """Which part of a campaign a process is, by its command line."""
     for name in ("referee", "pilot", "harness", "logger"):
@@ -154,7 +166,7 @@ def violations(layout: Layout, experiments: int) -> Iterator[str]:
     events = replay(layout.journal).events
     history = History.of(events)
     for id, entry in history.entries.items():
-        is_over = history.ended and not history.ended.startswith("the baseline failed")
+        is_over = history.ended and not is_lost(history.ended)
         if is_over and entry.state is not State.finished:
             yield f"{id} is {entry.state.name} though the campaign has ended"
         attempts = sorted(path.name for path in layout.experiment(id).glob("attempt-*"))

@@ -144,7 +144,7 @@ def plan(campaign: Campaign) -> None:
     elif not campaign.history.search_ended and is_running_dry(campaign):
         capacity = room(campaign)
         if capacity < 1:
-            campaign.record.append({"type": "search_ended", "reason": "budget"})
+            campaign.record.append({"type": "search_ended", "reason": shortage(campaign)})
         else:
             question = request(campaign.history, campaign.settings, capacity, campaign.parameters)
             campaign.planning = Planning.start(question, results(campaign.history))
@@ -170,6 +170,13 @@ def remaining(campaign: Campaign) -> float:
     """How many experiments the budget still allows, setting aside what a planner may propose."""
     promised = campaign.planning.capacity if campaign.planning is not None else 0
     return allowance(campaign.history, campaign.settings, time.time()) - promised
+
+
+def shortage(campaign: Campaign) -> str:
+    """Why nothing more is proposed, though no bound is reached."""
+    left, kept = max(0, int(remaining(campaign))), reserve(campaign.history, campaign.settings)
+    for_what = "a crown test and the certification" if kept else "nothing"
+    return f"budget: {left} experiments left, {kept} of them kept for {for_what}"
 
 
 def results(history: History) -> int:

@@ -6,6 +6,7 @@ traceback in a file), 130 interrupted. A verb's module is imported only when it 
 """
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -14,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 
 from autoresearch import __version__
-from autoresearch.errors import AutoresearchError
+from autoresearch.errors import AutoresearchError, UserError, nearest
 
 DESCRIPTION = "Search over train.py on a cluster: hypotheses in waves, results that can be trusted."
 
@@ -32,6 +33,72 @@ Ctrl-C once: finish what runs and start nothing. Twice: end at once; nothing is 
 """
 
 
+HELP = {
+    "prepare": """\
+Make the token files a task trains and is scored on: text is fetched or read, a tokenizer trained.
+Done once; a second time it finds everything there.
+
+  autoresearch prepare
+  autoresearch prepare task=tiny
+""",
+    "run": RUN_HELP,
+    "resume": """\
+Go on with a campaign that was stopped, killed, or has ended; with settings amended if given.
+
+  autoresearch resume campaigns/tiny
+  autoresearch resume campaigns/tiny budget.experiments=80
+""",
+    "stop": """\
+End a campaign from another terminal: what runs is finished, unless --now, and nothing is started.
+Nothing is lost either way: resume goes on.
+
+  autoresearch stop campaigns/tiny
+""",
+    "replay": """\
+Run one experiment again with the recorded program, settings and seed, and compare the scores. The
+record does not change.
+
+  autoresearch replay campaigns/tiny 3f9c
+  autoresearch replay campaigns/tiny champion
+""",
+    "promote": """\
+Have a candidate tested against the champion next, however it did in screening.
+
+  autoresearch promote campaigns/tiny 3f9c
+""",
+}
+
+NAME_HELP = "the start of an experiment's id or a candidate's key; `champion`; `baseline`"
+
+HIDDEN = "complete"  # for completion scripts
+
+# Every verb for people, with its line in the list.
+VERBS = {
+    "prepare": "make token files of text, once per task",
+    "run": "start a campaign",
+    "resume": "go on with a campaign, with more budget if given",
+    "stop": "end a campaign; it can be resumed",
+    "replay": "run one experiment again, from the record",
+    "promote": "test a candidate against the champion next",
+    "status": "where a campaign stands",
+    "show": "everything about one experiment",
+    "diff": "how two programs differ",
+    "report": "write report/ and show the result",
+    "completion": "print a shell's completion script",
+}
+
+# Faults of the system that are the user's to mend, and how.
+CURES = {
+    errno.EACCES: "ask for the permission, or choose another place",
+    errno.EPERM: "ask for the permission, or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "choose a path through directories only",
+    errno.ENOSPC: "make room, then go on",
+    errno.EDQUOT: "make room, then go on",
+}
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     root = argparse.ArgumentParser(prog="autoresearch", description=DESCRIPTION)
@@ -46,56 +113,59 @@ def parser() -> argparse.ArgumentParser:
 Verbs = argparse._SubParsersAction
 
 
-def add_campaign_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
-    """Verbs that change something."""
-    prepare = verbs.add_parser("prepare", help="make token files of text, once per task")
-    prepare.add_argument("--force", action="store_true", help="make them again from nothing")
-    add_overrides(prepare)
-    run = verbs.add_parser(
-        "run",
-        help="start a campaign",
-        description=RUN_HELP,
+def add_verb(verbs: "Verbs[argparse.ArgumentParser]", name: str) -> argparse.ArgumentParser:
+    return verbs.add_parser(
+        name,
+        help=VERBS[name],
+        description=HELP.get(name),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def add_campaign_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    """Verbs that change something."""
+    prepare = add_verb(verbs, "prepare")
+    prepare.add_argument("--force", action="store_true", help="make them again from nothing")
+    add_overrides(prepare)
+    run = add_verb(verbs, "run")
     run.add_argument("--cfg", choices=["job"], help="print the settings and stop")
     add_overrides(run)
-    resume = verbs.add_parser("resume", help="go on with a campaign, with more budget if given")
+    resume = add_verb(verbs, "resume")
     add_directory(resume)
     add_overrides(resume)
-    stop = verbs.add_parser("stop", help="end a campaign; it can be resumed")
+    stop = add_verb(verbs, "stop")
     add_directory(stop)
     stop.add_argument("--now", action="store_true", help="do not finish what runs")
-    replay = verbs.add_parser("replay", help="run one experiment again, from the record")
+    replay = add_verb(verbs, "replay")
     add_directory(replay)
-    add_experiment(replay, "ID", "an experiment, or `champion`")
+    add_experiment(replay, "ID")
     replay.add_argument("--json", action="store_true", help="print JSON")
-    promote = verbs.add_parser("promote", help="test a candidate against the champion next")
+    promote = add_verb(verbs, "promote")
     add_directory(promote)
-    add_experiment(promote, "ID", "one of the candidate's experiments")
+    add_experiment(promote, "ID")
 
 
 def add_reading_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     """Verbs that only read, also while a controller is at work."""
-    status = verbs.add_parser("status", help="where a campaign stands")
+    status = add_verb(verbs, "status")
     add_directory(status)
     status.add_argument("--json", action="store_true", help="print JSON")
-    show = verbs.add_parser("show", help="everything about one experiment")
+    show = add_verb(verbs, "show")
     add_directory(show)
-    add_experiment(show, "ID", "an experiment, or the beginning of its id")
+    add_experiment(show, "ID")
     show.add_argument("--json", action="store_true", help="print JSON")
-    diff = verbs.add_parser("diff", help="how two programs differ")
+    diff = add_verb(verbs, "diff")
     add_directory(diff)
-    add_experiment(diff, "A", "an experiment, `baseline` or `champion`")
+    add_experiment(diff, "A")
     diff.add_argument("other", metavar="B", nargs="?", help="the same; left out: its parent")
-    report = verbs.add_parser("report", help="write report/ and show the result")
-    add_directory(report)
+    add_directory(add_verb(verbs, "report"))
 
 
 def add_completion_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     """Verbs for shells."""
-    completion = verbs.add_parser("completion", help="print a shell's completion script")
+    completion = add_verb(verbs, "completion")
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
-    complete = verbs.add_parser("complete")
+    complete = verbs.add_parser(HIDDEN)
     complete.add_argument("words", nargs=argparse.REMAINDER)
 
 
@@ -103,18 +173,25 @@ def add_directory(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("directory", metavar="DIR", help="the campaign's directory")
 
 
-def add_experiment(verb: argparse.ArgumentParser, name: str, text: str) -> None:
-    verb.add_argument("experiment", metavar=name, help=text)
+def add_experiment(verb: argparse.ArgumentParser, name: str) -> None:
+    verb.add_argument("experiment", metavar=name, help=NAME_HELP)
 
 
 def add_overrides(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides")
 
 
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Raises UserError for a verb that does not exist; argparse itself ends what else is wrong."""
+    if words and not words[0].startswith("-") and words[0] not in (*VERBS, HIDDEN):
+        raise UserError(f"there should be a verb, but was '{words[0]}'; {nearest(words[0], VERBS)}")
+    return parser().parse_args(words)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code."""
-    options = parser().parse_args(arguments)
     try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
         verb = importlib.import_module(f"autoresearch.verbs.{options.verb}")
         code: int = verb.main(options)
     except AutoresearchError as error:
@@ -124,9 +201,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has enough
         return 0
+    except OSError as error:
+        return complain(mendable(error)) if error.errno in CURES else confess()
     except Exception:  # noqa: BLE001 - the one boundary: whatever is left is our mistake
         return confess()
     return code
+
+
+def mendable(error: OSError) -> str:
+    """A fault of the system in one line."""
+    what = error.filename or "the file system"
+    return f"{what} should be usable, but: {error.strerror}; {CURES[error.errno or 0]}"
 
 
 def complain(message: str) -> int:

@@ -137,6 +137,7 @@ class History:
         self.promoted: list[Candidate] = []  # people asked for these to be tested next
         self.amendments: list[str] = []
         self.started = 0.0
+        self.clock = 0.0  # since when the wall clock of the budget runs
         self.search_ended = ""  # why, or "" while the search goes on
         self.ended = ""
         self.controllers = 0
@@ -174,7 +175,7 @@ class History:
 
     def _on_started(self, event: Json) -> None:
         self.name = event["name"]
-        self.started = event["t"]
+        self.started = self.clock = event["t"]
         self.baseline = self.champion = Candidate(event["baseline"])
         self.tiers = {tier: Cell.from_json(cell) for tier, cell in event["tiers"].items()}
 
@@ -273,8 +274,9 @@ class History:
     def _on_amended(self, event: Json) -> None:
         self.amendments += event["overrides"]
 
-    def _on_resumed(self, _: Json) -> None:
+    def _on_resumed(self, event: Json) -> None:
         self.search_ended = self.ended = ""
+        self.clock = event["t"]
 
     def _on_ended(self, event: Json) -> None:
         self.ended = event["reason"]

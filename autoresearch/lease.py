@@ -70,9 +70,10 @@ def acquire(path: Path) -> Lease:
     if is_held(path):
         other = holder(path)
         where = f"process {other.pid} on {other.host}" if other else "another process"
+        root = path.parent.parent
         raise CampaignError(
-            f"{path.parent.parent} should have no other controller, but {where} is at work; "
-            "wait, or end it with `autoresearch stop`"
+            f"{root} should have no other controller, but {where} is at work; "
+            f"wait, or end it with `autoresearch stop {root}`"
         )
     lease = Lease(path)
     lease.renew()

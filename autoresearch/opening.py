@@ -11,14 +11,15 @@ from autoresearch import config, dispatch
 from autoresearch.campaign import Campaign
 from autoresearch.cluster.table import connect
 from autoresearch.errors import CampaignError, SourceError
-from autoresearch.experiment import Cell, Scalar
+from autoresearch.experiment import Cell, Scalar, Split
 from autoresearch.history import History
 from autoresearch.journal import Journal, replay
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.lease import acquire
 from autoresearch.node import freeze
-from autoresearch.node.data import manifest_id
+from autoresearch.node.data import Prepared, manifest_id
 from autoresearch.node.device import software
+from autoresearch.node.scoring import rows_of
 from autoresearch.planners.table import settings_of
 from autoresearch.record import Record
 from autoresearch.settings import NodeSettings, Settings
@@ -36,10 +37,17 @@ def start(settings: Settings) -> Campaign:
     text = read_program(settings)
     config.check(settings, check_program(text))
     settings_of(settings.planner.kind, settings.planner.options)
-    manifest_id(Path(settings.task.data.directory))  # before anything is written
+    check_data(settings)
     dispatch.settled(layout, settings.cluster.tiers)
     write_atomically(layout.config, config.to_yaml(settings))
     return take_up(layout, settings)
+
+
+def check_data(settings: Settings) -> None:
+    """Raises DataError unless there is prepared data that fills the scoring calls."""
+    prepared = Prepared.open(Path(settings.task.data.directory))
+    for split in Split:
+        rows_of(prepared.size(split), settings.task.scoring)
 
 
 def resume(root: Path, overrides: Sequence[str] = ()) -> Campaign:
@@ -107,15 +115,15 @@ def establish(record: Record, layout: Layout, settings: Settings, sources: Sourc
 
 
 def add_baseline(settings: Settings, sources: Sources, when: float) -> str:
-    """The user's train.py, then the same with the task's fixed parameters as its defaults."""
+    """The user's train.py, then the same with the task's parameters as its defaults."""
     text = read_program(settings)
     original = sources.add(text, "train.py as it was given\n", when=when)
-    fixed = settings.task.params
-    if not fixed:
+    given = settings.task.params
+    if not given:
         return original
-    changes = ", ".join(f"{name} = {value}" for name, value in fixed.items())
+    changes = ", ".join(f"{name} = {value}" for name, value in given.items())
     message = f"The baseline: {changes}\n"
-    return sources.add(bake(text, fixed), message, parents=[original], when=when)
+    return sources.add(bake(text, given), message, parents=[original], when=when)
 
 
 def read_program(settings: Settings) -> str:

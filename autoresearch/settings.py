@@ -72,7 +72,7 @@ class Task:
     dir: str  # holds prepare.py, train.py and program.md
     data: Data
     budget: Budget
-    params: dict[str, Scalar] = field(default_factory=dict)  # fixed for every candidate
+    params: dict[str, Scalar] = field(default_factory=dict)  # the baseline's
     scoring: Scoring = field(default_factory=Scoring)
     limits: Limits = field(default_factory=Limits)
 

@@ -24,7 +24,7 @@ def allowance(history: History, settings: Settings, now: float) -> float:
         free = bounds.gpu_hours * 3600 - history.pilot_hours(now) * 3600
         left = min(left, math.floor(free / seconds) - len(history.active))
     if seconds and bounds.wall_hours:
-        free = bounds.wall_hours * 3600 - (now - history.started)
+        free = bounds.wall_hours * 3600 - (now - history.clock)
         pilots = sum(tier.pilots for tier in settings.cluster.tiers.values())
         left = min(left, math.floor(max(0.0, free) * pilots / seconds) - len(history.active))
     return left
@@ -43,7 +43,7 @@ def reserve(history: History, settings: Settings) -> int:
 def is_overdrawn(history: History, settings: Settings, now: float) -> str:
     """The bound that has been reached and must stop everything, or "" while none has."""
     bounds = settings.budget
-    if bounds.wall_hours and now - history.started >= bounds.wall_hours * 3600:
+    if bounds.wall_hours and now - history.clock >= bounds.wall_hours * 3600:
         return f"wall-clock budget of {bounds.wall_hours:g} hours reached"
     if bounds.gpu_hours and history.pilot_hours(now) >= bounds.gpu_hours:
         return f"budget of {bounds.gpu_hours:g} GPU-hours reached"

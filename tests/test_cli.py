@@ -1,5 +1,8 @@
 """The command line: exit codes, one line for a user's mistake, nothing heavy for --help."""
 
+import errno
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +21,9 @@ from autoresearch.cli import main, parser
         (["run", "budget.experimints=3"], "budget.experiments"),
         (["run", "budget.experiments=many"], "budget.experiments"),
         (["run", "task.dir=/nowhere"], "/nowhere"),
+        (["status", "n" * 300], "File name too long; choose a shorter name"),
+        (["stat"], "did you mean 'status'?"),
+        (["frobnicate"], "choose one of: completion, diff,"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_1(
@@ -49,6 +55,44 @@ def test_a_mistake_of_ours_is_kept_in_a_file_and_is_exit_code_3(
     path = Path(error.split()[-1])
     assert "RuntimeError: we erred" in path.read_text(encoding="utf-8")
     path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, 1), (errno.EROFS, 1), (errno.EACCES, 1), (errno.EBADF, 3)]
+)
+def test_what_the_system_refuses_a_user_is_one_line(
+    number: int, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr("autoresearch.verbs.status.main", refused)
+    assert main(["status", "x"]) == code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("autoresearch: some/file should be usable, but: ") == (code == 1)
+    if code == 3:
+        Path(error.split()[-1]).unlink()
+
+
+def test_a_hidden_verb_is_not_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["frobnicate"]) == 1
+    assert "complete," not in capsys.readouterr().err
+    assert main(["complete", "--", "sta"]) == 0
+
+
+@pytest.mark.parametrize("verb", ["prepare", "run", "resume", "stop", "replay", "promote"])
+def test_a_verb_that_changes_something_says_how_it_is_used(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    shown = capsys.readouterr().out.splitlines()
+    examples = [line for line in shown if line.startswith("  autoresearch ")]
+    assert examples
+    for line in examples:
+        words = shlex.split(line.strip().split("    ")[0])[1:]
+        assert parser().parse_args(words).verb == verb
 
 
 def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,9 @@ def test_a_second_controller_is_refused_until_the_first_is_dead(tmp_path: Path) 
     assert first.stdin is not None
     assert first.stdout is not None
     first.stdout.readline()
-    with pytest.raises(CampaignError, match=f"process {first.pid} on .* is at work"):
+    with pytest.raises(CampaignError, match=f"process {first.pid} on .* is at work") as refused:
         acquire(path)
+    assert f"`autoresearch stop {tmp_path}`" in str(refused.value)
     first.kill()
     first.wait()
     first.stdin.close()

@@ -44,6 +44,7 @@ def test_fixed_parameters_are_the_baselines_defaults(settings: Settings) -> None
     ("change", "error", "words"),
     [
         ("no data", DataError, "autoresearch prepare"),
+        ("little data", DataError, "task.scoring.rows="),
         ("no program", SourceError, "should be the program"),
         ("broken program", SourceError, "line 1"),
         ("unknown parameter", ConfigError, "rate"),
@@ -67,16 +68,18 @@ def spoil(settings: Settings, change: str) -> Settings:
     program = Path(settings.task.dir) / "train.py"
     if change == "no data":
         shutil.rmtree(settings.task.data.directory)
+    elif change == "little data":
+        scoring = replace(settings.task.scoring, rows=1000, tokens=1 << 20)
+        return replace(settings, task=replace(settings.task, scoring=scoring))
     elif change == "no program":
         program.unlink()
     elif change == "broken program":
         program.write_text("def train(:\n", encoding="utf-8")
     elif change == "unwritable":
         return replace(settings, dir="/proc/nowhere/c")
-    elif change == "unknown planner":
-        return replace(settings, planner=replace(settings.planner, kind="bays"))
-    elif change == "unknown planner option":
-        return replace(settings, planner=replace(settings.planner, options={"startap": 3}))
+    elif change.startswith("unknown planner"):
+        wrong = {"options": {"startap": 3}} if change.endswith("option") else {"kind": "bays"}
+        return replace(settings, planner=replace(settings.planner, **wrong))
     elif change == "empty space":
         return replace(settings, search=replace(settings.search, space={}))
     elif change == "unknown parameter":

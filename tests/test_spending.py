@@ -58,6 +58,19 @@ def test_wall_clock_is_a_bound_of_its_own() -> None:
     assert "wall-clock" in is_overdrawn(world.history, settings, late + 10)
 
 
+def test_a_campaign_taken_up_after_its_end_has_its_wall_clock_again() -> None:
+    settings = make_settings(budget=Spending(wall_hours=1.0))
+    world = World(equal, settings)
+    world.settle()
+    world.record({"type": "ended", "reason": "stopped by request"})
+    tomorrow = world.history.started + 86400
+    assert is_overdrawn(world.history, settings, tomorrow)
+    world.time = tomorrow
+    world.record({"type": "resumed"})
+    assert not is_overdrawn(world.history, settings, tomorrow + 3590)
+    assert is_overdrawn(world.history, settings, tomorrow + 3610)
+
+
 def test_the_tightest_bound_holds() -> None:
     settings = make_settings(budget=Spending(experiments=5, gpu_hours=100.0))
     world = World(equal, settings)

@@ -815,6 +815,9 @@ def main():
     counts = ", ".join(f"{manifest['splits'][s]['tokens']:,} {s}" for s in SPLITS)
     done = "prepared" if made else "already prepared, nothing to do"
     print(f"{directory}: {done}: {counts} tokens, vocabulary {manifest['vocabulary']}")
+    left_out = {k.replace("_", " "): n for k, n in manifest["left_out"].items() if n}
+    if left_out:
+        print(f"left out: {', '.join(f'{n} {name}' for name, n in left_out.items())}")
 
 
 if __name__ == "__main__":

@@ -410,4 +410,4 @@ def warm_up(run, config, model, loss_of, rows):
 
 
 if __name__ == "__main__":
-    sys.exit("train.py is run by the project: autoresearch run task.dir=FOLDER_OF_THIS_FILE")
+    sys.exit("train.py is run by a referee: autoresearch run task.dir=FOLDER_OF_THIS_FILE")

@@ -6,15 +6,24 @@ from collections.abc import Mapping
 
 from autoresearch.layout import Layout
 
-SECRET = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL)", re.IGNORECASE)
+SECRET = re.compile(
+    r"KEY|AUTH|PASS|SECRET|TOKEN|CREDENTIAL|COOKIE|_PWD|(^|_)PAT(_|$)", re.IGNORECASE
+)
+URL_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 INHERITED_JOB = re.compile(r"^(SLURM|SBATCH|SUBMITIT|PMI|PMIX)_")  # of a job we may run inside
 
 
 def scrubbed(layout: Layout, variables: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What may cross to a node. API keys stay home; a node reads W&B's from ~/.netrc."""
+    """What may cross to a node. API keys stay home; a node reads W&B's from ~/.netrc.
+
+    No bytecode: a full disk would leave torn files that break every later pilot.
+    """
     kept = {
         name: value
         for name, value in variables.items()
-        if not SECRET.search(name) and not INHERITED_JOB.match(name)
+        if not SECRET.search(name)
+        and not URL_WITH_PASSWORD.search(value)
+        and not INHERITED_JOB.match(name)
     }
-    return kept | {"PYTHONPATH": str(layout.node), "PYTHONUNBUFFERED": "1"}
+    ours = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | ours | {"PYTHONPATH": str(layout.node)}

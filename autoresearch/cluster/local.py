@@ -1,10 +1,12 @@
 """Pilots as processes of this machine, through submitit's LocalExecutor.
 
-Pilots outlive the controller: a kill, a closed terminal or Ctrl-C reaches the controller alone.
+Pilots outlive the controller: a kill, a closed terminal or Ctrl-C reaches the controller alone,
+even one that goes to its whole process group, for a pilot has its own session.
 """
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -46,7 +48,8 @@ class LocalCluster:
             ) from error
 
     def _start(self, tier: str, name: str) -> Json:
-        executor = submitit.LocalExecutor(folder=self.layout.pilots / name)
+        python = shlex.join(["setsid", sys.executable])
+        executor = submitit.LocalExecutor(folder=self.layout.pilots / name, python=python)
         executor.update_parameters(timeout_min=FOREVER_MINUTES, stderr_to_stdout=True)
         command = pilot_command(self.layout, tier, name)
         if self.tiers[tier].gpus:

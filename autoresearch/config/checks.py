@@ -131,27 +131,36 @@ def tracker_rules(tracker: Tracker) -> Iterator[Rule]:
 
 
 def check(settings: Settings, parameters: Mapping[str, Scalar]) -> None:
-    """Whether the space and the fixed parameters fit train.py's Config, given as its defaults.
-
-    Raises ConfigError.
+    """Whether the space and the baseline's parameters fit train.py's Config, whose defaults are
+    `parameters`, and whether the budget lets a search begin. Raises ConfigError.
     """
-    space, fixed = settings.search.space, settings.task.params
-    for name in (*space, *fixed):
+    check_budget(settings)
+    space, given = settings.search.space, settings.task.params
+    for name in (*space, *given):
         check_name(name, parameters)
-    for name, value in fixed.items():
-        if name in space:
-            raise ConfigError(
-                f"'{name}' should be fixed or searched, but is in task.params and in "
-                f"search.space; take it out of one: '~search.space.{name}'"
-            )
-        check_fixed(name, value, parameters[name])
+    for name, value in given.items():
+        check_given(name, value, parameters[name])
     for name, domain in space.items():
         check_searched(name, domain, parameters[name])
     if not space:
-        free = sorted(set(parameters) - set(fixed) - set(SET_BY_REFEREE))
+        free = sorted(set(parameters) - set(given) - set(SET_BY_REFEREE))
         raise ConfigError(
             "search.space should hold at least one parameter, but is empty; e.g. "
             f"task.params.NAME='choice(1,2)' with a NAME of train.py's Config: {', '.join(free)}"
+        )
+
+
+def check_budget(settings: Settings) -> None:
+    """Whether experiments are left to search with: what it begins and ends with is set aside."""
+    judge, budget = settings.judge, settings.budget.experiments
+    baselines = judge.baseline_seeds * len(settings.cluster.tiers)
+    kept = 2 * (judge.crown_seeds + judge.certify_seeds)
+    least = baselines + kept + settings.search.rungs[0]
+    if 0 < budget < least:
+        raise ConfigError(
+            f"budget.experiments should be at least {least} ({baselines} of the baseline, {kept} "
+            f"for a crown test and a certification, {settings.search.rungs[0]} to search with), "
+            f"but was {budget}; raise it, or lower judge.*_seeds (judge=quick has few)"
         )
 
 
@@ -163,7 +172,7 @@ def check_name(name: str, parameters: Mapping[str, Scalar]) -> None:
         raise ConfigError(f"train.py's Config has no parameter '{name}'; {nearest(name, free)}")
 
 
-def check_fixed(name: str, value: Scalar, default: Scalar) -> None:
+def check_given(name: str, value: Scalar, default: Scalar) -> None:
     if not fits(value, default):
         raise ConfigError(
             f"task.params.{name} should be {kind(default)}, as in train.py, but was {value!r}"

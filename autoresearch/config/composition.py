@@ -182,22 +182,23 @@ def refuse_sweep(override: Override) -> None:
 
 
 def apply_to_parameter(settings: Json, key: Key, override: Override) -> None:
-    """A parameter is fixed (in task.params), searched (in search.space), or neither."""
-    fixed, space, name = section(settings, PARAMS), section(settings, SPACE), key[-1]
+    """A single value fixes a parameter; a sweep has it searched, from the value that it has."""
+    given, space, name = section(settings, PARAMS), section(settings, SPACE), key[-1]
     if override.is_delete():
-        places = [fixed, space] if key[:-1] == PARAMS else [space]
+        places = [given, space] if key[:-1] == PARAMS else [space]
         if not any(name in place for place in places):
             hint = nearest(name, {known for place in places for known in place})
             raise ConfigError(f"'{override.input_line}' has nothing to take away; {hint}")
         for place in places:
             place.pop(name, None)
         return
-    fixed.pop(name, None)
-    space.pop(name, None)
     if override.is_sweep_override():
         space[name] = override.get_value_string()
+    elif key[:-1] == SPACE:
+        space[name] = override.value()
     else:
-        (fixed if key[:-1] == PARAMS else space)[name] = override.value()
+        space.pop(name, None)
+        given[name] = override.value()
 
 
 def section(settings: Json, key: Key) -> Json:

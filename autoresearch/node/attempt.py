@@ -33,7 +33,7 @@ from autoresearch.node.runlog import RunLog
 from autoresearch.node.wire import Message, WireError
 from autoresearch.settings import NodeSettings, Tier
 
-HARNESS = (sys.executable, "-P", "-m", "autoresearch.node.harness")
+HARNESS = (sys.executable, "-P", "-B", "-m", "autoresearch.node.harness")
 PROGRAM, SCORER, CHALLENGED = "the program", "the scorer", "the second scorer"
 
 
@@ -130,11 +130,11 @@ class Trial:
                 )  # too little text: say so before training
                 program, scorers = self.start(scratch)
                 self.set_up(program, scorers)
-                weights = self.train(program)
+                done = self.train(program)
                 try:
-                    return self.score(scorers, weights, tokens)
+                    return self.score(scorers, self.accept(program, done), tokens)
                 finally:
-                    os.close(weights)
+                    done.close()
         except UserError as error:  # no data, no sandbox: so it will be for the next attempt
             raise SickNode(str(error)) from error
         finally:
@@ -206,8 +206,8 @@ class Trial:
         if problem:
             raise SickNode(problem)
 
-    def train(self, program: Child) -> int:
-        """Start the clock, wait for the weights, end the program. Returns their descriptor."""
+    def train(self, program: Child) -> Message:
+        """Start the clock, wait for the message that brings the weights."""
         budget = self.experiment.cell.budget
         started = self.progress.enter("train")
         start = {"started": started, "seconds": budget.seconds, "tokens": budget.tokens}
@@ -222,15 +222,14 @@ class Trial:
         late = AttemptFailed(
             Failure.overran, f"weights should be delivered {promise}, but were not"
         )
-        done = self.children.expect(program, "done", deadline, late)
+        return self.children.expect(program, "done", deadline, late)
+
+    def accept(self, program: Child, done: Message) -> int:
+        """End the program. The descriptor of weights that nobody can change any more."""
         self.progress.enter("score")
         peak = done.count("peak_memory") or self.children.measure(program)
         self.progress.note(steps=done.count("steps"), tokens=done.count("tokens"), peak_memory=peak)
         self.children.kill(program)
-        return self.accept(done)
-
-    def accept(self, done: Message) -> int:
-        """The descriptor of delivered weights that nobody can change any more."""
         if len(done.descriptors) != 1 or not is_sealed(done.descriptors[0]):
             raise AttemptFailed(Failure.disqualified, "weights should come as one sealed file")
         descriptor = done.descriptors[0]

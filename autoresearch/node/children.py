@@ -152,6 +152,7 @@ class Children:
             self.turn(deadline)
         message = child.inbox.popleft()
         if message.kind != kind:
+            message.close()
             self._lied(child, f"'{kind}' should come next, but '{message.kind:.50}' did")
         return message
 
@@ -195,6 +196,7 @@ class Children:
             self.selector.unregister(child.connection)
         for _ in range(len(child.inbox)):
             message = child.inbox.popleft()
+            self._check_descriptors(child, message)
             if message.kind == "log":
                 self.on_log(message)
             elif message.kind == "failed":
@@ -203,6 +205,14 @@ class Children:
                 child.inbox.append(message)
         if len(child.inbox) > INBOX_LIMIT:
             self._lied(child, "messages came that nobody had asked for")
+
+    def _check_descriptors(self, child: Child, message: Message) -> None:
+        """Only `done` may bring some, and that once: ours are few, and every attempt needs them."""
+        if message.descriptors and (
+            message.kind != "done" or any(other.descriptors for other in child.inbox)
+        ):
+            message.close()
+            self._lied(child, f"'{message.kind:.50}' should bring no descriptors, but did")
 
     def _print(self, child: Child) -> None:
         try:
@@ -249,7 +259,6 @@ class Children:
         if code >= 0:
             reason = f"{child.name} ended by itself with exit code {code} before it had delivered"
             return AttemptFailed(Failure.crashed, reason)
-        name = signal.Signals(-code).name
         if code == -signal.SIGKILL:
             if kernel.oom_kills() > self.oom_kills:
                 reason = f"the kernel killed {child.name} for want of memory"
@@ -258,7 +267,7 @@ class Children:
         if code == -signal.SIGTERM:  # Slurm tells all of us at once: see whether we are told, too
             time.sleep(2 * TICK)
             self.check()
-        return AttemptFailed(Failure.crashed, f"{child.name} died of {name}")
+        return AttemptFailed(Failure.crashed, f"{child.name} died of {signal_name(-code)}")
 
     def _look_at_memory(self) -> None:
         began = time.monotonic()
@@ -306,3 +315,11 @@ class Children:
             self.selector.unregister(child.pipe)
             os.close(child.pipe)
             child.pipe = -1
+
+
+def signal_name(number: int) -> str:
+    """Real-time signals have no names."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

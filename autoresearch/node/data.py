@@ -68,6 +68,10 @@ class Prepared:
     def vocabulary(self) -> int:
         return int(self.manifest["vocabulary"])
 
+    def size(self, split: Split) -> int:
+        """Tokens of a split, as the manifest says."""
+        return int(self.manifest["splits"][split]["tokens"])
+
     def token_bytes(self) -> NDArray[np.int32]:
         """(vocabulary,) UTF-8 bytes of each token; 0 for special ones."""
         table = np.frombuffer(b"".join(self.verified("token_bytes.bin")), dtype="<i4")

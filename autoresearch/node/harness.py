@@ -6,7 +6,6 @@ the only module that imports torch. Nothing here is trusted: it shares a process
 
 import contextlib
 import importlib.util
-import math
 import mmap
 import os
 import random
@@ -29,9 +28,10 @@ from torch import Tensor, nn
 from autoresearch.errors import ConfigError, nearest
 from autoresearch.experiment import Failure, Json, Scalar
 from autoresearch.node.kernel import memory_file, seal
-from autoresearch.node.wire import Connection, Message
+from autoresearch.node.wire import ENTRY_LIMIT, NUMBER_LIMIT, Connection, Message
 
 PROGRAM = "train.py"
+READY_ONCE = "train() should call run.ready() once"
 LOG_SECONDS = 0.1  # between two log messages to the referee
 NO_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory")
 AHEAD = 2  # batches a GPU may lag behind the loop that feeds it
@@ -101,6 +101,8 @@ class Run:
 
     def ready(self) -> None:
         """Say that set-up is done; returns when the referee has started the clock."""
+        if self._order is not None:
+            raise ConfigError(f"{READY_ONCE}, but called it twice")
         self._connection.send(Message("ready"))
         start = self._connection.receive()
         self._started = start.number("started")
@@ -108,6 +110,11 @@ class Run:
         self._budget = start.count("tokens") if start.fields["tokens"] is not None else None
         mapped = mmap.mmap(start.descriptors[0], 0, mmap.MAP_SHARED, mmap.PROT_READ)
         self._order = Order(np.frombuffer(mapped, dtype="<u2"), self._context, self.seed)
+
+    def check_ready(self) -> None:
+        """Raises ConfigError if the clock was never started."""
+        if self._order is None:
+            raise ConfigError(f"{READY_ONCE}, but never called it")
 
     @property
     def progress(self) -> float:
@@ -133,6 +140,8 @@ class Run:
 
     def log(self, **values: float | Tensor) -> None:
         """Scalars of this step, e.g. `loss`. Cheap: only the last of every 0.1 s is sent."""
+        if len(values) > ENTRY_LIMIT:
+            raise ValueError(f"run.log() takes at most {ENTRY_LIMIT} names, but got {len(values)}")
         self._unsent = {k: v.detach() if isinstance(v, Tensor) else v for k, v in values.items()}
         now = time.monotonic()
         if now >= self._next_log:
@@ -143,9 +152,9 @@ class Run:
         """Send what was logged last. Raises Diverged if the loss is not finite."""
         values = {name: float(value) for name, value in self._unsent.items()}
         self._unsent = {}
-        if not math.isfinite(values.get("loss", 0.0)):
+        finite = {name: value for name, value in values.items() if abs(value) <= NUMBER_LIMIT}
+        if "loss" in values and "loss" not in finite:
             raise Diverged(f"the loss is {values['loss']} at step {self._steps}")
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
         self._connection.send(Message("log", {**self.counts(), "values": finite}))
 
     def counts(self) -> Json:
@@ -213,10 +222,12 @@ def build(module: ModuleType, config: Any, device: torch.device) -> nn.Module:
 
 
 def delivery(model: nn.Module) -> int:
-    """A sealed descriptor of the state dict. Raises Diverged unless all of it is finite."""
+    """A sealed descriptor of the state dict. Raises Diverged unless its weights are finite."""
+    masks = {name for name, _ in model.named_buffers(remove_duplicate=False)}  # may hold -inf
     state = {name: value.detach() for name, value in model.state_dict().items()}
     for name, value in state.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
+        broken = torch.isnan(value) if name in masks else ~torch.isfinite(value)
+        if broken.any():
             raise Diverged(f"the weights '{name}' are not finite")
     descriptor = memory_file("weights")
     with os.fdopen(os.dup(descriptor), "wb") as file:
@@ -281,6 +292,7 @@ class Harness:
         self.connection.send(Message("built", {"parameters": parameters, "weights": weights}))
         run = Run(self.connection, self.device, self.seed, self.vocabulary, self.context)
         self.module.train(run, self.config, self.model)
+        run.check_ready()
         run.flush()
         self.connection.send(
             Message(

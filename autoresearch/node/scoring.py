@@ -49,20 +49,30 @@ class Plan:
         return self.sent.reshape(-1, self.sent.shape[2])
 
 
+def rows_of(tokens: int, scoring: Scoring) -> int:
+    """How many rows of a split of so many tokens are scored.
+
+    Raises DataError if they do not fill one scoring call.
+    """
+    targets = max(0, min(scoring.tokens, tokens - 1))
+    count = targets // scoring.length
+    if count < scoring.rows:
+        more = "prepare more text" if tokens <= scoring.tokens else "raise task.scoring.tokens"
+        raise DataError(
+            f"a held-out split should fill one scoring call of {scoring.rows} rows of "
+            f"{scoring.length} tokens, but has {targets} tokens to score; {more}, "
+            f"or set {f'task.scoring.rows={count}' if count else 'a smaller task.scoring.length'}"
+        )
+    return count
+
+
 def original_rows(tokens: Tokens, scoring: Scoring) -> Tokens:
     """(n, length + 1): the split's first tokens as rows that share one token with the next.
 
     Raises DataError if the split does not fill one scoring call.
     """
     length = scoring.length
-    count = min(scoring.tokens, len(tokens) - 1) // length
-    if count < scoring.rows:
-        needed = scoring.rows * length
-        raise DataError(
-            f"a held-out split should hold at least rows x length = {needed} target tokens, but "
-            f"{min(scoring.tokens, max(0, len(tokens) - 1))} are to be scored; "
-            "prepare more text, or set smaller task.scoring.rows or a larger task.scoring.tokens"
-        )
+    count = rows_of(len(tokens), scoring)
     rows: Tokens = tokens[np.arange(count)[:, None] * length + np.arange(length + 1)]
     return rows
 

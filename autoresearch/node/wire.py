@@ -26,6 +26,7 @@ DATA_LIMIT = 1 << 26  # bytes: logits of 256 positions of the largest uint16 voc
 DESCRIPTOR_LIMIT = 4  # received and not yet claimed by a frame
 READ = 1 << 20  # bytes per look: one flooding peer must not hold up the others
 ENTRY_LIMIT = 500  # names in one table of scalars
+NUMBER_LIMIT = 1e300  # beyond it, a number counts as infinite
 
 
 class WireError(AutoresearchError):
@@ -67,6 +68,11 @@ class Message:
             raise WireError(f"{self.kind}.{name} should be a small table, but was {table!r:.100}")
         return {well_formed(key): scalar(key, value) for key, value in table.items()}
 
+    def close(self) -> None:
+        """Close the descriptors it brought; whoever takes a message owns them."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
 
 def well_formed(text: str) -> str:
     """JSON can spell half a surrogate pair, which no file can hold."""
@@ -74,7 +80,7 @@ def well_formed(text: str) -> str:
 
 
 def finite(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > NUMBER_LIMIT:
         raise WireError(f"{name} should be a finite number, but was {value!r:.100}")
     if math.isnan(value):
         raise WireError(f"{name} should be a finite number, but was nan")
@@ -171,6 +177,8 @@ class Connection:
         self.socket.close()
         while self.descriptors:
             os.close(self.descriptors.popleft())
+        while self.inbox:
+            self.inbox.popleft().close()
 
     def send(self, message: Message, patience: float = 10.0) -> None:
         """Raises PeerGone if the peer does not take the whole message within `patience` seconds."""

@@ -26,7 +26,7 @@ from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.opening import effective, existing
 from autoresearch.report.summary import summarize
-from autoresearch.report.view import CellView, Row, View, describe, one_line, scores
+from autoresearch.report.view import CellView, Row, View, brief, one_line, scores
 from autoresearch.sources import Sources
 
 WIDTH, HEIGHT, TITLE = 11.0, 4.4, 0.35  # inches: of one panel, and of the line above all
@@ -40,12 +40,13 @@ GREEN, DARK_GREEN, GREY, BLUE, RED, INK = (
     "#2b2f36",
 )
 LABEL_LENGTH = 38  # characters
+DEFENDER = ": champion"  # so ends what the judge says of a crown test's other side
 STYLE = {"marker": "o", "linestyle": "none", "markeredgewidth": 0.8, "markeredgecolor": "white"}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One kept candidate in one cell: where it first finished, its mean, its name."""
+    """One kept candidate in one cell: where it was crowned, its mean, its name."""
 
     x: int
     mean: float
@@ -83,9 +84,11 @@ def render(view: View) -> bytes:
 
 
 def title(view: View) -> str:
-    done = sum(row.is_finished for row in view.rows)
+    done = [row for row in view.rows if row.is_finished]
+    hidden = sum(row.split == "test" for row in done)
+    count = f"{len(done)} experiments" + (f" ({hidden} on the test split)" if hidden else "")
     crowns = sum(test.crowned for test in view.crowns)
-    parts = [one_line(view.name, 60), f"{done} experiments", f"{crowns} crowned"]
+    parts = [one_line(view.name, 60), count, f"{crowns} crowned"]
     return "  ·  ".join([*parts, "unprotected"] if view.is_unprotected else parts)
 
 
@@ -121,17 +124,32 @@ def draw_panel(axes: Axes, place: CellView, rows: Sequence[Row]) -> None:
 
 
 def kept(rows: Sequence[Row]) -> list[Step]:
-    """The kept candidates, baseline aside, in the order in which they first finished."""
+    """The kept candidates, baseline aside, in the order in which they were crowned."""
     groups: dict[str, list[tuple[int, Row]]] = {}
     for x, row in enumerate(rows, start=1):
         if row.status == "keep":
             groups.setdefault(row.candidate, []).append((x, row))
-    return [
-        Step(group[0][0], fmean(scores(members)), describe(members))
-        for group in groups.values()
+    steps = [
+        Step(crowned_at(group), fmean(scores(members)), brief(members, LABEL_LENGTH))
+        for key, group in groups.items()
         if (members := [row for _, row in group]) and scores(members)
-        if all(row.purpose != "baseline" for row in members)
+        if key not in baselines(rows)
     ]
+    return sorted(steps, key=lambda step: step.x)
+
+
+def crowned_at(group: Sequence[tuple[int, Row]]) -> int:
+    """Where a candidate's own crown test ended; in a cell without one, where it first finished.
+
+    A champion runs in later crown tests too, to defend its crown.
+    """
+    tested = [x for x, r in group if r.purpose == "crown" and not r.description.endswith(DEFENDER)]
+    return tested[-1] if tested else group[0][0]
+
+
+def baselines(rows: Sequence[Row]) -> set[str]:
+    """The baseline by its key: crown tests run it again, for another purpose."""
+    return {row.candidate for row in rows if row.purpose == "baseline"}
 
 
 def limits(place: CellView, rows: Sequence[Row], steps: Sequence[Step]) -> tuple[float, float]:
@@ -157,19 +175,20 @@ def draw_baseline(axes: Axes, place: CellView) -> None:
 
 def draw_points(axes: Axes, rows: Sequence[Row], high: float) -> None:
     """Every score; one beyond the upper edge is an arrow on it."""
+    known = baselines(rows)
     for x, row in enumerate(rows, start=1):
         if row.bpb is None:
             continue
-        color, size, level = look(row)
+        color, size, level = look(row, row.candidate in known)
         if row.bpb > high:
             axes.plot(x, high, marker=6, color=color, markersize=6, clip_on=False, zorder=level)
         else:
             axes.plot(x, row.bpb, color=color, markersize=size, zorder=level, **STYLE)  # type: ignore[arg-type]
 
 
-def look(row: Row) -> tuple[str, float, int]:
+def look(row: Row, is_baseline: bool) -> tuple[str, float, int]:
     """Colour, size and layer of a point."""
-    if row.purpose == "baseline":
+    if is_baseline:
         return BLUE, 6.5, 3
     return (GREEN, 8.0, 4) if row.status == "keep" else (GREY, 6.5, 2)
 
@@ -201,7 +220,7 @@ def annotate(axes: Axes, step: Step, level: float, end: int) -> None:
     """A kept candidate's name, under the line and towards the middle."""
     is_late = step.x > 0.7 * end
     label = axes.annotate(
-        one_line(step.label, LABEL_LENGTH), (step.x, level), xytext=(-7 if is_late else 5, -6),
+        step.label, (step.x, level), xytext=(-7 if is_late else 5, -6),
         textcoords="offset points", ha="right" if is_late else "left", va="top", fontsize=9,
         color=DARK_GREEN, parse_math=False, zorder=6,
     )  # fmt: skip
@@ -214,6 +233,8 @@ def decorate(axes: Axes, place: CellView, rows: Sequence[Row]) -> None:
     axes.set_ylabel("validation bits per byte (lower is better)", fontsize=9.5, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.ticklabel_format(axis="y", useOffset=False)
+    if not scores(list(rows)):
+        axes.set_yticks([])
     axes.tick_params(labelsize=9, color=GREY, labelcolor=INK)
     axes.grid(axis="y", color=GREY, alpha=0.35, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -221,7 +242,7 @@ def decorate(axes: Axes, place: CellView, rows: Sequence[Row]) -> None:
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(GREY)
     axes.legend(
-        handles=legend(place, rows, axes.get_ylim()[1]), fontsize=8.5, frameon=False, ncols=5,
+        handles=legend(place, rows, axes.get_ylim()[1]), fontsize=8.5, frameon=False, ncols=6,
         loc="lower right", bbox_to_anchor=(1, 1.01), borderaxespad=0.1,
         handletextpad=0.4, columnspacing=1.2,
     )  # fmt: skip
@@ -230,20 +251,24 @@ def decorate(axes: Axes, place: CellView, rows: Sequence[Row]) -> None:
 def legend(place: CellView, rows: Sequence[Row], high: float) -> list[Line2D]:
     """Only what the panel holds."""
     crashes = sum(row.failure is not None for row in rows)
-    kept_rows = [r for r in rows if r.status == "keep" and r.purpose != "baseline"]
-    noise = "" if place.sigma is None else " ± standard deviation"
+    known = baselines(rows)
+    has_kept = any(r.status == "keep" and r.candidate not in known for r in rows)
+    noise = "" if place.sigma is None else " ± SD"
     entries = [
-        (any(r.purpose == "baseline" for r in rows), f"baseline{noise}", BLUE, "o"),
-        (bool(kept_rows), "kept", GREEN, "o"),
+        (any(r.candidate in known and r.bpb for r in rows), f"baseline{noise}", BLUE, "o"),
+        (has_kept, "kept", GREEN, "o"),
+        (bool(kept(rows)), "best kept", GREEN, ""),
         (any(r.status == "discard" for r in rows), "discarded", GREY, "o"),
         (any(value > high for value in scores(list(rows))), "off the scale", GREY, "^"),
         (crashes > 0, f"failed ({crashes})", RED, "x"),
     ]
-    return [
-        Line2D([], [], color=color, marker=marker, linestyle="none", markersize=6, label=label)
-        for is_there, label, color, marker in entries
-        if is_there
-    ]
+    return [handle(*entry) for is_there, *entry in entries if is_there]
+
+
+def handle(label: str, color: str, marker: str) -> Line2D:
+    """An entry of the legend: a line where it has no marker."""
+    style = {"linestyle": "none", "markersize": 6} if marker else {"linewidth": 1.8}
+    return Line2D([], [], color=color, marker=marker, label=label, **style)
 
 
 def draw_nothing(axes: Axes) -> None:

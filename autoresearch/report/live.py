@@ -1,8 +1,10 @@
 """What a controller shows while it runs: a live block in a terminal, plain lines elsewhere.
 
-Redrawn when something has changed, at most twice a second; a log file gets a line per result.
+A terminal is redrawn at most twice a second; a log file gets a line when an experiment starts or
+ends, and one a minute while none does.
 """
 
+import math
 import time
 from types import TracebackType
 from typing import Self
@@ -11,11 +13,14 @@ from rich.console import Console
 from rich.live import Live
 
 from autoresearch.campaign import Campaign, results
+from autoresearch.experiment import State
+from autoresearch.history import History
 from autoresearch.report.summary import summarize
 from autoresearch.report.table import live, progress_line
 from autoresearch.report.view import View
 
-SECONDS = 0.5
+SECONDS = 0.5  # between two drawings in a terminal, at least
+SILENCE = 60.0  # seconds between two lines elsewhere, at most
 
 
 class Progress:
@@ -24,8 +29,8 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
-        self.seen = -1
-        self.drawn = 0.0
+        self.seen: tuple[int, int, bool] | None = None
+        self.drawn = -math.inf
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -42,15 +47,21 @@ class Progress:
 
     def show(self, campaign: Campaign) -> None:
         """Draw the campaign as it stands, if it is time to."""
-        finished = results(campaign.history)
-        is_due = time.monotonic() - self.drawn >= SECONDS
-        if self.console.is_terminal and is_due:
-            self.drawn = time.monotonic()
-            self.live.update(live(self.view(campaign)), refresh=True)
-        elif not self.console.is_terminal and finished != self.seen:
-            self.seen = finished
+        now = time.monotonic()
+        if self.console.is_terminal:
+            if now - self.drawn >= SECONDS:
+                self.drawn = now
+                self.live.update(live(self.view(campaign)), refresh=True)
+        elif position(campaign.history) != self.seen or now - self.drawn >= SILENCE:
+            self.seen, self.drawn = position(campaign.history), now
             self.console.print(progress_line(self.view(campaign)), soft_wrap=True)
 
     @staticmethod
     def view(campaign: Campaign) -> View:
         return summarize(campaign.history, campaign.settings, campaign.sources)
+
+
+def position(history: History) -> tuple[int, int, bool]:
+    """What deserves a line when it changes: the finished, the running, and whether all is over."""
+    running = sum(entry.state is State.running for entry in history.active.values())
+    return results(history), running, bool(history.ended)

@@ -4,7 +4,6 @@ Every table of numbers belongs to one cell and says which. Texts of programs and
 shown as text, never as markup.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from rich import box
@@ -16,21 +15,22 @@ from rich.text import Text
 
 from autoresearch.layout import Layout
 from autoresearch.report.view import (
+    BRIEF,
+    TESTS,
     CertificationView,
     CrownView,
     Row,
     Standing,
     View,
     assignments,
-    describe,
+    brief,
     one_line,
     ranked,
 )
 
 BEST = 10  # candidates shown per cell
-WHAT_LENGTH = 42  # characters of a description; `autoresearch show` has all of it
+REASON_LENGTH = 2000  # characters: an end reason is shown whole
 LAST = 5  # results shown while a campaign runs
-UNITS = {"experiments": "experiments", "gpu_hours": "GPU-hours", "wall_hours": "hours"}
 UNPROTECTED = "unprotected: no sandbox held the programs, these numbers rest on trust in them"
 STYLES = {"keep": "green", "discard": "dim", "crash": "red"}
 
@@ -38,6 +38,8 @@ STYLES = {"keep": "green", "discard": "dim", "crash": "red"}
 def show(view: View, console: Console) -> None:
     """The whole report."""
     console.print(headline(view))
+    if view.champion:
+        console.print(Text(fetching(view), style="dim"), soft_wrap=True)
     if view.is_unprotected:
         console.print(Text(UNPROTECTED, style="yellow"))
     console.print(noise_table(view))
@@ -46,7 +48,7 @@ def show(view: View, console: Console) -> None:
         if standings:
             console.print(standings_table(place.title, standings, view.is_unprotected))
     if view.crowns:
-        console.print(crowns_table(view.crowns))
+        console.print(crowns_table(view))
     console.print(footer(view))
 
 
@@ -55,10 +57,9 @@ def show(view: View, console: Console) -> None:
 
 def headline(view: View) -> Panel:
     """The one thing to take away, in a frame."""
-    state = f"ended: {one_line(view.end_reason)}" if view.state == "ended" else "running"
     return Panel(
         Text("\n").join(verdict(view)),
-        title=Text(f"{one_line(view.name)} · {state}"),
+        title=Text(f"{one_line(view.name)} · {view.state}"),
         title_align="left",
         border_style="green" if view.champion else "blue",
         box=box.ROUNDED,
@@ -67,6 +68,14 @@ def headline(view: View) -> Panel:
 
 
 def verdict(view: View) -> list[Text]:
+    """What came out, and why the campaign ended."""
+    if view.champion is None and view.state == "ended" and not view.has_tested:
+        return [untested(view)]
+    why = [Text(f"Ended: {reason(view)}", style="dim")] if reason(view) else []
+    return [*outcome(view), *why]
+
+
+def outcome(view: View) -> list[Text]:
     if view.champion is None:
         return [no_champion(view)]
     champion = view.champion
@@ -74,8 +83,17 @@ def verdict(view: View) -> list[Text]:
     return [
         Text(f"Champion {champion.candidate}: {changed}", style="bold green"),
         certified(view.certification) if view.certification else pending(view),
-        Text(f"git --git-dir {Layout(Path(view.directory)).sources} show champion:train.py", "dim"),
     ]
+
+
+def reason(view: View) -> str:
+    """Why the campaign ended, whole; "" while it runs."""
+    return one_line(view.end_reason, REASON_LENGTH) if view.state == "ended" else ""
+
+
+def fetching(view: View) -> str:
+    """The command that prints the champion, to be copied: never broken over lines."""
+    return f"git --git-dir {Layout(Path(view.directory)).sources} show champion:train.py"
 
 
 def certified(result: CertificationView) -> Text:
@@ -101,6 +119,13 @@ def no_champion(view: View) -> Text:
     if view.state != "ended":
         return Text(f"No champion yet. {detectable(view)}")
     return Text(f"No change beats noise. {detectable(view)}", style="bold")
+
+
+def untested(view: View) -> Text:
+    """Nothing can be said of noise where no crown test was closed."""
+    why = f": {reason(view).rstrip('.')}" if reason(view) else ""
+    seen = "" if view.detectable is None else f". {detectable(view)}"
+    return Text(f"No candidate was tested against the baseline{why}{seen}", style="bold")
 
 
 def detectable(view: View) -> str:
@@ -160,7 +185,7 @@ def standings_table(title: str, standings: list[Standing], is_unprotected: bool)
 
 
 def standing_cells(item: Standing) -> tuple[Text | str, ...]:
-    parts = (item.role, item.failures and f"{item.failures} failed", item.description)
+    parts = (item.role, item.failures and f"{item.failures} failed", item.brief)
     what = ": ".join(part for part in parts if part)
     return (
         item.candidate,
@@ -168,15 +193,15 @@ def standing_cells(item: Standing) -> tuple[Text | str, ...]:
         optional(item.error),
         str(item.n),
         optional(item.delta, "+.5f"),
-        Text(one_line(what, WHAT_LENGTH)),
+        Text(what),
     )
 
 
-def crowns_table(crowns: tuple[CrownView, ...]) -> Table:
+def crowns_table(view: View) -> Table:
     words = ("challenger", "what")
     columns = ("test", "difference", "p", "level")
     table = plain_table("Crown tests", *columns, "crowned", *words, words=("crowned", *words))
-    for test in crowns:
+    for test in view.crowns:
         table.add_row(
             str(test.number),
             optional(test.difference, "+.5f"),
@@ -184,14 +209,19 @@ def crowns_table(crowns: tuple[CrownView, ...]) -> Table:
             f"{test.alpha:.2g}",
             "yes" if test.crowned else "no",
             test.candidate,
-            Text(one_line(test.description, WHAT_LENGTH)),
+            Text(challenger(view, test)),
             style="green" if test.crowned else None,
         )
     return table
 
 
+def challenger(view: View, test: CrownView) -> str:
+    rows = [row for row in view.rows if row.candidate == test.candidate]
+    return brief(rows) if rows else one_line(test.description, BRIEF)
+
+
 def footer(view: View) -> Text:
-    lines = [f"spent {budget(view.spent, view.limits)}"]
+    lines = [f"spent {' · '.join(budget(view).values())}"]
     if view.planner:
         lines.append(f"planner {view.planner}")
     if view.failures:
@@ -200,14 +230,24 @@ def footer(view: View) -> Text:
     return Text("\n".join(lines))
 
 
-def budget(spent: Mapping[str, float], limits: Mapping[str, float]) -> str:
-    """`34 of 60 experiments · 2.1 GPU-hours`."""
-    parts = []
-    for name, unit in UNITS.items():
-        if name in spent:
-            bound = f" of {limits[name]:g}" if limits.get(name) else ""
-            parts.append(f"{short(spent[name])}{bound} {unit}")
-    return " · ".join(parts)
+def units(view: View) -> dict[str, str]:
+    """The words for what a budget may bound."""
+    device = "pilot" if view.is_on_cpus else "GPU"
+    return {"experiments": "experiments", "gpu_hours": f"{device}-hours", "wall_hours": "hours"}
+
+
+def budget(view: View) -> dict[str, str]:
+    """What is spent of each bound: `34 of 60 experiments`, `2.1 GPU-hours`."""
+    return {
+        name: f"{used(view, name, view.spent[name])} {unit}"
+        for name, unit in units(view).items()
+        if name in view.spent
+    }
+
+
+def used(view: View, name: str, value: float) -> str:
+    bound = view.limits.get(name)
+    return f"{short(value)} of {bound:g}" if bound else short(value)
 
 
 def short(value: float) -> str:
@@ -223,20 +263,32 @@ def optional(value: float | None, form: str = ".5f") -> str:
 
 def progress_line(view: View) -> Text:
     """Where a running campaign stands, in one line."""
-    parts = [budget(view.spent, view.limits), f"pilots {view.pilots_busy} of {view.pilots} busy"]
-    return Text(" · ".join([*filter(None, parts), *best_so_far(view)]), overflow="ellipsis")
+    is_over = view.state == "ended"
+    pilots = "ended" if is_over else f"pilots {view.pilots_busy} of {view.pilots} busy"
+    parts = budget(view) | experiments(view)
+    return Text(" · ".join([*parts.values(), pilots, *best_so_far(view)]), overflow="ellipsis")
+
+
+def experiments(view: View) -> dict[str, str]:
+    """Finished and asked apart, where some are still queued or running."""
+    asked = view.spent.get("experiments", 0)
+    if asked <= view.finished:
+        return {}
+    return {"experiments": f"{view.finished} finished, {used(view, 'experiments', asked)} asked"}
 
 
 def best_so_far(view: View) -> list[str]:
-    """The best mean of the first cell that has one, with its distance to that cell's baseline."""
+    """The best of the first cell with a candidate, if it is better than that cell's baseline."""
     for place in view.places:
         leaders = [item for item in ranked(view, place) if item.role != "baseline"]
         if leaders:
-            best = leaders[0]
-            delta = f" ({best.delta:+.5f})" if best.delta is not None else ""
-            seeds = f"{best.n} seed{'s' * (best.n > 1)}"
-            return [f"best {best.mean:.5f}{delta}, {seeds}, {place.tier}: {best.description}"]
+            return [leading(leaders[0], place.tier)] if (leaders[0].delta or 0) < 0 else []
     return []
+
+
+def leading(best: Standing, tier: str) -> str:
+    seeds = f"{best.n} seed{'s' * (best.n > 1)}"
+    return f"best {best.mean:.5f} ({best.delta:+.5f}), {seeds}, {tier}: {best.brief}"
 
 
 def live(view: View) -> RenderableType:
@@ -246,12 +298,13 @@ def live(view: View) -> RenderableType:
 
 def bars(view: View) -> Table:
     grid = Table.grid(padding=(0, 1))
-    for name, unit in UNITS.items():
+    done = {**view.spent, "experiments": view.finished}
+    for name, unit in units(view).items():
         limit = view.limits.get(name, 0)
         if limit:
-            used = view.spent.get(name, 0)
-            bar = ProgressBar(total=limit, completed=min(used, limit), width=30)
-            grid.add_row(unit, bar, f"{short(used)} of {limit:g}")
+            value = done.get(name, 0)
+            bar = ProgressBar(total=limit, completed=min(value, limit), width=30)
+            grid.add_row(unit, bar, used(view, name, value))
     return grid
 
 
@@ -266,5 +319,5 @@ def last_results(view: View) -> Table:
 
 def result_cells(row: Row) -> tuple[Text | str, ...]:
     outcome = optional(row.bpb) if row.failure is None else row.failure
-    what = one_line(row.description) or describe([row])
+    what = one_line(row.description) if row.purpose in TESTS else brief([row])
     return row.experiment, Text(row.tier), row.purpose, outcome, Text(what, overflow="ellipsis")

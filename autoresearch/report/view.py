@@ -11,6 +11,7 @@ from statistics import fmean
 from autoresearch.experiment import Scalar, Seconds, plain
 
 FINISHED = ("keep", "discard", "crash")
+BRIEF = 42  # characters: two lines of a column in a narrow terminal
 TESTS = ("crown", "certify", "replay")  # their descriptions say what was tested, not what changed
 
 
@@ -130,6 +131,21 @@ class View:
         return any(row.is_finished and not row.protected for row in self.rows)
 
     @property
+    def has_tested(self) -> bool:
+        """Whether some crown test has compared scores of both its sides."""
+        return any(test.difference is not None for test in self.crowns)
+
+    @property
+    def finished(self) -> int:
+        """How many of the experiments in `spent` have a result; replays cost no budget."""
+        return sum(row.is_finished and row.purpose != "replay" for row in self.rows)
+
+    @property
+    def is_on_cpus(self) -> bool:
+        """Whether no pilot holds a GPU."""
+        return bool(self.cells) and all(cell.device.startswith("cpu") for cell in self.cells)
+
+    @property
     def places(self) -> tuple[CellView, ...]:
         """Every cell once, even where tiers share one."""
         return tuple({cell.key: cell for cell in reversed(self.cells)}.values())[::-1]
@@ -145,6 +161,7 @@ class Standing:
 
     candidate: str
     description: str
+    brief: str  # the description, in little room
     mean: float
     n: int
     error: float | None
@@ -170,6 +187,7 @@ def standing(view: View, cell: CellView, rows: list[Row]) -> Standing:
     return Standing(
         candidate=rows[0].candidate,
         description=describe(rows),
+        brief=brief(rows),
         mean=mean,
         n=len(values),
         error=None if cell.sigma is None else cell.sigma / math.sqrt(len(values)),
@@ -194,6 +212,27 @@ def describe(rows: list[Row]) -> str:
     """What a candidate changes, in the words of the one who proposed it."""
     said = [row.description for row in rows if row.purpose not in TESTS and row.description]
     return one_line(said[0]) if said else assignments(rows[0].overrides)
+
+
+def brief(rows: list[Row], limit: int = BRIEF) -> str:
+    """What tells a candidate from its like: a point of the space by its values alone."""
+    said, overrides = describe(rows), rows[0].overrides
+    is_point = "→" in said or said == assignments(overrides)
+    return values(overrides, limit) if overrides and is_point else one_line(said, limit)
+
+
+def values(overrides: Mapping[str, Scalar], limit: int) -> str:
+    """`depth=6 matrix_lr=0.0936 …`: three digits each, and none cut in two."""
+    parts = [f"{name}={rounded(value)}" for name, value in overrides.items()]
+    line = " ".join(parts)
+    while len(line) > limit and len(parts) > 1:
+        parts.pop()
+        line = " ".join([*parts, "…"])
+    return one_line(line, limit)
+
+
+def rounded(value: Scalar) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def assignments(overrides: Mapping[str, Scalar]) -> str:

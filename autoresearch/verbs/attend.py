@@ -8,13 +8,17 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import FrameType
+
+from rich.text import Text
 
 from autoresearch import campaign as story
 from autoresearch.campaign import Campaign
 from autoresearch.report.live import Progress
 from autoresearch.report.publish import publish
 from autoresearch.report.summary import summarize
+from autoresearch.verbs.find import running
 
 
 class Leave(Exception):  # noqa: N818 - a request, not an error
@@ -24,8 +28,10 @@ class Leave(Exception):  # noqa: N818 - a request, not an error
 def attend(campaign: Campaign) -> int:
     """Run the campaign to its end; return the exit code."""
     try:
-        with signals(campaign), Progress() as progress:
-            reason = story.run(campaign, progress.show)
+        with Progress() as progress:
+            screen = Screen(progress)
+            with signals(campaign, screen):
+                reason = story.run(campaign, screen.show)
     except Leave:
         print(f"left; pilots go on. autoresearch resume {campaign.layout.root}", file=sys.stderr)
         return 0
@@ -36,12 +42,45 @@ def attend(campaign: Campaign) -> int:
     return 1 if reason.startswith("the baseline failed") else 0
 
 
+@dataclass
+class Screen:
+    """A campaign's progress, and notices that a signal may bring at any moment.
+
+    A notice is never printed in the middle of a drawing, but right after it.
+    """
+
+    progress: Progress
+    is_busy: bool = False
+    notices: list[str] = field(default_factory=list)
+
+    def show(self, campaign: Campaign) -> None:
+        self.is_busy = True
+        self.progress.show(campaign)
+        self.tell()
+
+    def notify(self, notice: str) -> None:
+        self.notices.append(notice)
+        if not self.is_busy:
+            self.tell()
+
+    def tell(self) -> None:
+        self.is_busy = True
+        while self.notices:
+            self.progress.console.print(Text(self.notices.pop(0)), soft_wrap=True)
+        self.is_busy = False
+
+
 @contextmanager
-def signals(campaign: Campaign) -> Iterator[None]:
+def signals(campaign: Campaign, screen: Screen) -> Iterator[None]:
     """Handle SIGINT and SIGTERM as this module says, then put the old handlers back."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        story.stop(campaign, "stopped by Ctrl-C", at_once=bool(campaign.stopping))
+        at_once = bool(campaign.stopping)
+        runs = running(campaign.history)
+        screen.notify(
+            f"ending {runs} now" if at_once else f"finishing {runs}; Ctrl-C again ends them now"
+        )
+        story.stop(campaign, "stopped by Ctrl-C", at_once=at_once)
 
     def leave(_number: int, _frame: FrameType | None) -> None:
         raise Leave

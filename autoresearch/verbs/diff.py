@@ -1,8 +1,10 @@
 """`autoresearch diff`: how two candidates' programs differ, overrides written in."""
 
 import argparse
+import sys
 
-from autoresearch.experiment import Candidate
+from autoresearch.experiment import Candidate, plain
+from autoresearch.history import History
 from autoresearch.sources import Sources, bake, unified
 from autoresearch.verbs import find
 
@@ -17,8 +19,27 @@ def main(options: argparse.Namespace) -> int:
     else:
         other = campaign.history.baseline
     old, new = (text(campaign.sources, candidate) for candidate in (other, mine))
-    print(unified(old, new, options.other or "parent", options.experiment), end="")
+    names = options.other or "parent", options.experiment
+    difference = unified(old, new, *names)
+    if difference:
+        print(fit(difference, is_terminal=sys.stdout.isatty()), end="")
+    else:
+        print(f"nothing differs: {reason(campaign.history, names)}", file=sys.stderr)
     return 0
+
+
+def fit(difference: str, *, is_terminal: bool) -> str:
+    """A program may hold control characters: they reach a file or a pipe, never a terminal."""
+    return f"{plain(difference, len(difference))}\n" if is_terminal else difference
+
+
+def reason(history: History, names: tuple[str, str]) -> str:
+    """Why there is no difference to see."""
+    if "champion" in names and history.champion == history.baseline:
+        return "the champion is still the baseline"
+    if names == ("parent", "baseline"):
+        return "the baseline has no parent"
+    return f"'{names[0]}' and '{names[1]}' are the same program"
 
 
 def text(sources: Sources, candidate: Candidate) -> str:

@@ -7,15 +7,19 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from autoresearch import config
+from autoresearch import config, opening
 from autoresearch.errors import DataError
 
 
 def main(options: argparse.Namespace) -> int:
-    task = config.compose(options.overrides).task
+    settings = config.compose(options.overrides)
+    task = settings.task
     script = Path(task.dir) / "prepare.py"
     if not script.exists():
         raise DataError(f"{script} should make this task's data, but does not exist")
     force = ["--force"] if options.force else []
     command = [sys.executable, str(script), "--settings", json.dumps(asdict(task.data)), *force]
-    return subprocess.run(command, check=False).returncode
+    code = subprocess.run(command, check=False).returncode
+    if code == 0:
+        opening.check_data(settings)
+    return code

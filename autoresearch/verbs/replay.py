@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import secrets
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from autoresearch.collect import read_result
 from autoresearch.dispatch import freeze, settled
 from autoresearch.errors import CampaignError
 from autoresearch.experiment import Attempt, Experiment, Json, Result
+from autoresearch.history import History
 from autoresearch.layout import Layout
 from autoresearch.verbs import find
 
@@ -25,8 +27,7 @@ def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
     experiment, tier = chosen(campaign, options.experiment)
     result = again(campaign, experiment, tier)
-    recorded = campaign.history.entries.get(experiment.id)
-    answer = compare(experiment, recorded.bpb if recorded else None, result)
+    answer = compare(experiment, recorded(campaign.history, experiment, tier), result)
     print(json.dumps(answer, indent=1) if options.json else sentence(answer))
     return 0 if result.failure is None else 1
 
@@ -37,8 +38,18 @@ def chosen(campaign: find.Campaign, name: str) -> tuple[Experiment, str]:
     if name != "champion":
         entry = find.entry(history, name)
         return entry.experiment, entry.tier
+    if history.champion == history.baseline:
+        print("there is no champion yet: this replays the baseline", file=sys.stderr)
     (seed,) = judge.screening_seeds(campaign.settings, 1)
     return Experiment(history.champion, seed, history.tiers[history.screen]), history.screen
+
+
+def recorded(history: History, experiment: Experiment, tier: str) -> float | None:
+    """The score on record. A champion's may be from when it was a challenger, not baked yet."""
+    entry = history.entries.get(experiment.id)
+    if entry is not None:
+        return entry.bpb
+    return history.scores(experiment.candidate, tier, experiment.split).get(experiment.seed)
 
 
 def again(campaign: find.Campaign, experiment: Experiment, tier: str) -> Result:

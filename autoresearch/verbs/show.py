@@ -2,9 +2,9 @@
 
 import argparse
 import json
+from datetime import UTC, datetime
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from autoresearch.experiment import Attempt, Json, plain
@@ -12,6 +12,7 @@ from autoresearch.history import Entry
 from autoresearch.layout import Layout, read_json
 from autoresearch.verbs import find
 
+TIMES = ("started", "ended")  # of a result, Unix time
 LOG_LINES = 20  # of the last attempt, shown to people
 
 
@@ -48,25 +49,35 @@ def everything(campaign: find.Campaign, entry: Entry) -> Json:
 
 def tell(record: Json, log: str) -> None:
     console = Console()
-    console.print(fields({k: v for k, v in record.items() if k != "result"}))
+    console.print(fields({k: v for k, v in record.items() if k != "result"}), soft_wrap=True)
     if record["result"]:
         kept = {k: v for k, v in record["result"].items() if k != "curve"}
-        console.print(Text("\nresult", style="bold"), fields(kept), sep="\n")
+        console.print(Text("\nresult", style="bold"), fields(kept), sep="\n", soft_wrap=True)
     if log:
         console.print(Text("\nend of what the program printed", style="bold"), Text(log), sep="\n")
 
 
-def fields(record: Json) -> Table:
-    grid = Table.grid(padding=(0, 2))
+def fields(record: Json) -> Text:
+    """One line per field, never cut: a path can be copied from a narrow terminal."""
+    width = max(map(len, record)) + 2
+    lines = []
     for key, value in record.items():
-        grid.add_row(Text(key, style="dim"), Text(plain(words(value))))
-    return grid
+        text = plain(words(key, value)).replace("\n", "\n" + " " * width)
+        lines.append(Text.assemble((key.ljust(width), "dim"), text))
+    return Text("\n").join(lines)
 
 
-def words(value: object) -> str:
+def words(key: str, value: object) -> str:
+    """A value for people: times are local, seconds have one decimal."""
     if isinstance(value, dict):
-        return ", ".join(f"{name}={inner}" for name, inner in value.items())
+        return ", ".join(f"{name}={short(key, inner)}" for name, inner in value.items())
+    if key in TIMES and isinstance(value, float):
+        return datetime.fromtimestamp(value, UTC).astimezone().isoformat(timespec="seconds")
     return str(value)
+
+
+def short(key: str, value: object) -> str:
+    return f"{value:.1f}" if key == "seconds" and isinstance(value, float) else str(value)
 
 
 def log_tail(layout: Layout, entry: Entry) -> str:

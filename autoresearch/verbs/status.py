@@ -23,15 +23,25 @@ def main(options: argparse.Namespace) -> int:
     console = Console()
     console.print(headline(view))
     console.print(live(view))
-    console.print(controller(campaign.layout, view), style="dim", soft_wrap=True)
+    who = controller(campaign.layout, view, stopping(campaign))
+    console.print(who, style="dim", soft_wrap=True)
     return 0
 
 
-def controller(layout: Layout, view: View) -> str:
+def stopping(campaign: find.Campaign) -> str:
+    """What is left to do of a stop that somebody asked for, or ""."""
+    layout = campaign.layout
+    if not layout.stop.exists() and not layout.drain.exists():
+        return ""
+    return f"stopping: nothing more is started, {find.running(campaign.history)} to finish"
+
+
+def controller(layout: Layout, view: View, stopping: str) -> str:
     """Who looks after the campaign now, and what to do if nobody does."""
     identity = holder(layout.lease)
     if identity is not None and is_held(layout.lease):
-        return f"controller: process {identity.pid} on {identity.host}"
+        at_work = f"controller: process {identity.pid} on {identity.host}"
+        return f"{at_work}\n{stopping}" if stopping else at_work
     if view.state == "ended":
         return "no controller; the campaign has ended"
     return f"no controller is at work; go on with: autoresearch resume {layout.root}"

@@ -11,20 +11,29 @@ from autoresearch.journal import replay
 from autoresearch.layout import write_atomically
 from autoresearch.lease import is_held
 from autoresearch.opening import existing, read_settings
+from autoresearch.verbs.find import running
 
 
 def main(options: argparse.Namespace) -> int:
     layout = existing(Path(options.directory))
+    history = History.of(replay(layout.journal).events)
     if is_held(layout.lease):
         write_atomically(layout.stop, json.dumps({"now": options.now}))
-        print("asked the controller to stop")
+        print(asked(history, now=options.now))
         return 0
     layout.drain.touch()
-    history = History.of(replay(layout.journal).events)
     cluster = connect(layout, read_settings(layout).cluster)
     live = jobs(history)
-    running = {name: job for name, job in live.items() if name not in cluster.gone(live)}
+    left = {name: job for name, job in live.items() if name not in cluster.gone(live)}
     if options.now:
-        cluster.cancel(running)
-    print(f"no controller is at work; {len(running)} pilots were told to stop")
+        cluster.cancel(left)
+    print(f"no controller is at work; {len(left)} pilots were told to stop")
     return 0
+
+
+def asked(history: History, *, now: bool) -> str:
+    """What the controller will do next."""
+    runs = running(history)
+    if now:
+        return f"asked the controller to end now; what is cut short ({runs}) runs again on resume"
+    return f"asked the controller to finish what runs ({runs}) and end; `--now` does not finish it"

@@ -112,9 +112,12 @@ input()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+OUTLIVABLE = [signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL]
+
+
+@pytest.mark.parametrize("number", OUTLIVABLE)
 def test_pilots_outlive_their_controller(layout: Layout, number: signal.Signals) -> None:
-    """The signal goes to the whole process group, as a terminal's Ctrl-C or hang-up does."""
+    """The signal goes to the whole process group, as a terminal's or `timeout`'s does."""
     controller = subprocess.Popen(
         [sys.executable, "-c", OUTLIVED, str(layout.root)],
         stdin=subprocess.PIPE,
@@ -126,10 +129,7 @@ def test_pilots_outlive_their_controller(layout: Layout, number: signal.Signals)
     assert controller.stdout is not None
     controller.stdout.readline()
     wait_for(lambda: layout.pilot("a").exists())
-    if number is signal.SIGKILL:
-        controller.kill()
-    else:
-        os.killpg(controller.pid, number)
+    os.killpg(controller.pid, number)
     controller.wait()
     controller.stdin.close()
     controller.stdout.close()
@@ -137,6 +137,11 @@ def test_pilots_outlive_their_controller(layout: Layout, number: signal.Signals)
     pilot = Identity(**{key: record[key] for key in Identity.__dataclass_fields__})
     time.sleep(0.5)
     assert pilot.is_alive
+    assert os.getsid(pilot.pid) not in (controller.pid, os.getsid(0))
+    job = open_cluster(layout, {"screen": Tier("cpu-1", pilots=1)})
+    assert not job.gone({"a": {}})
+    job.cancel({"a": {}})
+    wait_for(lambda: not pilot.is_alive)
 
 
 def test_secrets_and_an_outer_jobs_variables_stay_home(tmp_path: Path) -> None:
@@ -145,18 +150,33 @@ def test_secrets_and_an_outer_jobs_variables_stay_home(tmp_path: Path) -> None:
         "WANDB_API_KEY": "x",
         "GITHUB_TOKEN": "x",
         "MY_PASSWORD": "x",
+        "OPENAI_KEY": "x",
+        "AWS_ACCESS_KEY_ID": "x",
+        "GITHUB_PAT": "x",
+        "SSH_PRIVATE_KEY": "x",
+        "SSH_AUTH_SOCK": "x",
+        "PGPASS": "x",
+        "MYSQL_PWD": "x",
+        "session_cookie": "x",
+        "DATABASE_URL": "postgres://me:pw@host/db",
+        "REDIS": "redis://:pw@host",
         "SLURM_JOB_ID": "1",
         "SBATCH_PARTITION": "x",
-        "HOME": "/users/me",
-        "PATH": "/bin",
         "PYTHONPATH": "/mine",
     }
-    kept = scrubbed(Layout(tmp_path), variables)
-    assert kept == {
+    harmless = {
         "HOME": "/users/me",
         "PATH": "/bin",
+        "PWD": "/tmp",
+        "LD_LIBRARY_PATH": "/lib",
+        "HTTP_PROXY": "http://proxy:8080",
+        "GIT_REMOTE": "ssh://git@host:22/x",
+    }
+    kept = scrubbed(Layout(tmp_path), variables | harmless)
+    assert kept == harmless | {
         "PYTHONPATH": str(tmp_path / "node"),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 

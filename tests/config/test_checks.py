@@ -172,7 +172,6 @@ def test_a_domain_that_does_not_fit_is_refused(
         ("depth", True, "task.params.depth should be a whole number"),
         ("embedding_lr", "x", "task.params.embedding_lr should be a number"),
         ("window", 3, "task.params.window should be text"),
-        ("heads", 4, "'heads' should be fixed or searched, but is in task.params and in"),
     ],
 )
 def test_a_fixed_value_that_does_not_fit_is_refused(
@@ -181,6 +180,17 @@ def test_a_fixed_value_that_does_not_fit_is_refused(
     with pytest.raises(ConfigError) as caught:
         check(fixing(campaign, **{name: value}), PARAMETERS)
     assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("experiments", [0, 26])
+def test_a_budget_that_lets_a_search_begin_passes(campaign: Settings, experiments: int) -> None:
+    check(replace(campaign, budget=Spending(experiments=experiments, wall_hours=1)), PARAMETERS)
+
+
+def test_a_budget_too_small_to_search_is_refused(campaign: Settings) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(replace(campaign, budget=Spending(experiments=25)), PARAMETERS)
+    assert "should be at least 26 (5 of the baseline, 20 for a crown test and" in str(caught.value)
 
 
 def test_an_empty_space_says_what_could_be_searched(campaign: Settings) -> None:

@@ -214,10 +214,10 @@ def test_a_sweep_over_a_task_parameter_is_searched(here: Path) -> None:
     assert space["heads"] == Choice((2, 4))
 
 
-def test_a_sweep_takes_the_place_of_a_fixed_value_and_the_other_way_round(here: Path) -> None:
+def test_a_sweep_starts_from_the_tasks_value_and_a_value_ends_a_search(here: Path) -> None:
     campaign = compose(["task.params.depth=int(interval(2,8))", "task.params.heads=4"])
     assert campaign.search.space["depth"] == Interval(2, 8, integer=True)
-    assert campaign.task.params == {"heads": 4}
+    assert campaign.task.params == {"depth": 2, "heads": 4}
     assert "heads" not in campaign.search.space
 
 

@@ -1,18 +1,24 @@
 """How people end a campaign: Ctrl-C once, twice, SIGTERM; and a second controller must wait."""
 
+import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from bigram import write_task
 from chaos import Siege
+from rich.console import Console
 
 from autoresearch.experiment import State
 from autoresearch.history import History
 from autoresearch.journal import replay
+from autoresearch.report.live import Progress
+from autoresearch.verbs.attend import Screen
 
 PILOTS = 2  # of a siege
 
@@ -57,9 +63,21 @@ def interrupt(siege: Siege) -> None:
     siege.controller.send_signal(signal.SIGINT)
 
 
+def log(siege: Siege) -> str:
+    return (siege.root / "controller.log").read_text(encoding="utf-8")
+
+
+def said(siege: Siege, *words: str) -> str:
+    command = [sys.executable, "-P", "-m", "autoresearch", *words]
+    return subprocess.run(
+        command, cwd=siege.root, capture_output=True, text=True, check=True
+    ).stdout
+
+
 def test_ctrl_c_once_finishes_what_runs_and_resume_goes_on(siege: Siege) -> None:
     wait_for(lambda: running(siege) and history(siege).waiting("cpu") > PILOTS)
     interrupt(siege)
+    wait_for(lambda: "Ctrl-C again ends them now" in log(siege), seconds=2)
     assert end(siege) == 0
     stopped = history(siege)
     assert stopped.ended == "stopped by Ctrl-C"
@@ -69,6 +87,32 @@ def test_ctrl_c_once_finishes_what_runs_and_resume_goes_on(siege: Siege) -> None
     siege.start()
     wait_for(lambda: running(siege))
     assert not history(siege).ended
+
+
+def test_stop_says_what_follows_and_status_that_it_is_under_way(siege: Siege) -> None:
+    root = str(siege.layout.root)
+    assert "stopping" not in said(siege, "status", root)
+    assert re.search(r"finish what runs \(\d experiments?\).*--now", said(siege, "stop", root))
+    assert "stopping: nothing more is started" in said(siege, "status", root)
+    assert "(" in said(siege, "stop", root, "--now")
+    assert end(siege) == 0
+    assert "stopping" not in said(siege, "status", root)
+
+
+def test_a_notice_waits_until_what_is_being_drawn_is_whole() -> None:
+    out = StringIO()
+    progress = Progress(Console(file=out, width=80))
+    screen = Screen(progress)
+
+    def draw(_: object) -> None:
+        out.write("first half, ")
+        screen.notify("a notice")
+        out.write("second half\n")
+
+    progress.show = draw  # type: ignore[method-assign,assignment]
+    screen.show(None)  # type: ignore[arg-type]
+    screen.notify("another")
+    assert out.getvalue() == "first half, second half\na notice\nanother\n"
 
 
 def test_ctrl_c_twice_ends_at_once_and_nothing_is_lost(siege: Siege) -> None:
@@ -97,7 +141,7 @@ def test_a_second_controller_is_refused_in_one_line(siege: Siege) -> None:
     assert siege.controller is not None
     assert siege.controller.wait(timeout=60) == 1
     siege.controller = first
-    complaint = (siege.root / "controller.log").read_text(encoding="utf-8").splitlines()[-1]
+    complaint = log(siege).splitlines()[-1]
     assert "should have no other controller" in complaint
     assert isinstance(first, subprocess.Popen)
     assert first.poll() is None

@@ -3,19 +3,27 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bigram import PROGRAM, write_task
+from worlds import BASELINE, World, make_settings
 
+from autoresearch.errors import CampaignError
+from autoresearch.experiment import Candidate, Failure
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout
+from autoresearch.settings import Spending
 from autoresearch.sources import Sources, parameters
 from autoresearch.tracking.naming import run_id
+from autoresearch.verbs import diff, find, promote
+from autoresearch.verbs import replay as again
 
 SLOW_LEARNER = PROGRAM.replace("rate: float = 0.5", "rate: float = 0.05")  # leaves much to find
 OVERRIDES = (
@@ -30,11 +38,11 @@ OVERRIDES = (
 )
 
 
-def run(root: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+def run(root: Path, *words: str, columns: int = 160) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-P", "-m", "autoresearch", *words],
         cwd=root,
-        env={**os.environ, "COLUMNS": "160", "ANTHROPIC_API_KEY": "sk-not-to-be-seen"},
+        env={**os.environ, "COLUMNS": str(columns), "ANTHROPIC_API_KEY": "sk-not-to-be-seen"},
         capture_output=True,
         text=True,
         check=False,
@@ -129,6 +137,7 @@ def test_the_champion_run_alone_scores_as_it_did_as_a_challenger(root: Path) -> 
     answer = as_json(root, "replay", "c", "champion")
     if history.champion.program == test.verdict["program"]:  # type: ignore[index]
         assert answer["again"] in history.scores(test.challenger, history.screen).values()
+    assert answer["difference"] == 0  # it finds the record of the challenger it was
 
 
 def test_show_tells_everything_about_an_experiment(root: Path) -> None:
@@ -140,6 +149,36 @@ def test_show_tells_everything_about_an_experiment(root: Path) -> None:
     text = run(root, "show", "c", id)
     assert text.returncode == 0
     assert id in text.stdout
+
+
+def test_the_champion_is_found_by_every_name_it_has(root: Path) -> None:
+    history = history_of(root)
+    shown = as_json(root, "status", "c")["champion"]["candidate"]
+    assert shown == history.born[history.champion.key]
+    firsts = {as_json(root, "show", "c", name)["id"] for name in ("champion", shown[:6])}
+    (first,) = firsts
+    assert history.entries[first].tier == history.screen
+    assert history.entries[first].bpb is not None
+    by_key = run(root, "diff", "c", shown, "baseline").stdout
+    assert by_key.splitlines()[2:] == run(root, "diff", "c", "champion").stdout.splitlines()[2:]
+    assert run(root, "promote", "c", shown).stderr.count("is the champion") == 1
+
+
+def test_show_is_for_people(root: Path) -> None:
+    id = next(iter(history_of(root).entries))
+    shown = run(root, "show", "c", id, columns=40).stdout
+    assert str(layout_of(root).experiment(id)) in shown
+    assert re.search(r"^started +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]", shown, re.MULTILINE)
+    assert re.search(r"^seconds +queue=\d+\.\d, setup=\d+\.\d, ", shown, re.MULTILINE)
+
+
+def test_the_same_program_twice_is_said_to_be_the_same(root: Path) -> None:
+    for names in (["champion", "champion"], ["baseline", "baseline"], ["baseline"]):
+        done = run(root, "diff", "c", *names)
+        assert done.returncode == 0
+        assert done.stdout == ""
+        assert done.stderr.startswith("nothing differs: ")
+        assert done.stderr.count("\n") == 1
 
 
 def test_diff_shows_what_won(root: Path) -> None:
@@ -168,6 +207,15 @@ def test_an_unknown_experiment_is_one_line(root: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_what_promote_cannot_do_is_one_line(root: Path) -> None:
+    for name, problem in (("champion", "is the champion"), ("baseline", "is the baseline")):
+        done = run(root, "promote", "c", name)
+        assert done.returncode == 1
+        assert problem in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not list(layout_of(root).promotions.iterdir())
+
+
 def test_a_second_campaign_in_the_same_directory_is_refused(root: Path) -> None:
     done = run(root, "run", "dir=c", *OVERRIDES)
     assert done.returncode == 1
@@ -189,8 +237,12 @@ def test_no_key_is_anywhere_under_the_campaign(root: Path) -> None:
 
 def test_more_budget_takes_an_ended_campaign_further(root: Path) -> None:
     before = history_of(root)
-    id = next(iter(before.screened().values()))[0].experiment.id
-    assert run(root, "promote", "c", id).returncode == 0
+    met = {test.challenger.key for test in before.crowns}
+    key = next(key for key in before.screened() if key not in met)
+    promoted = run(root, "promote", "c", key)
+    assert promoted.returncode == 0
+    assert "resume" in promoted.stdout
+    assert "budget.experiments=MORE" in promoted.stdout  # all is spent
     done = run(root, "resume", "c", "budget.experiments=44")
     assert done.returncode == 0, done.stderr
     after = history_of(root)
@@ -199,3 +251,81 @@ def test_more_budget_takes_an_ended_campaign_further(root: Path) -> None:
     assert after.promoted
     assert len(after.crowns) > len(before.crowns)
     assert run(root, "stop", "c").returncode == 0
+
+
+# ---- names and refusals, in campaigns without machines --------------------------------------
+
+
+def small_world() -> World:
+    """A baseline, a candidate that fails, one that does not help, and no crown."""
+    draw: dict[object, float | Failure] = {0.1: Failure.diverged, 0.2: 2.0}
+    world = World(
+        lambda candidate, seed: draw.get(candidate.overrides.get("rate"), 1.0 + seed / 1e12)
+    )
+    world.settle()
+    world.propose({"rate": 0.1}, {"rate": 0.2})
+    world.settle()
+    return world
+
+
+def test_a_name_is_an_id_a_key_or_a_role() -> None:
+    history = small_world().history
+    bad = Candidate(BASELINE, {"rate": 0.2})
+    entry = next(e for e in history.entries.values() if e.experiment.candidate == bad)
+    assert find.entry(history, bad.key[:6]) is entry
+    assert find.entry(history, entry.experiment.id[:6]) is entry
+    assert find.candidate(history, entry.experiment.id) == bad
+    assert find.candidate(history, "champion") == find.candidate(history, "baseline")
+    assert find.entry(history, "baseline").experiment.candidate == history.baseline
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("", "begin so: "), ("champoin", "did you mean 'champion'?"), ("zzz", "results.tsv")],
+)
+def test_a_name_that_is_not_one_thing_is_refused_briefly(name: str, words: str) -> None:
+    history = small_world().history
+    with pytest.raises(CampaignError, match="should be one experiment or candidate") as refused:
+        find.entry(history, name)
+    assert words in str(refused.value)
+    named = [id for id in (*history.entries, history.baseline.key) if id in str(refused.value)]
+    assert len(named) <= 5
+
+
+def test_a_failed_candidate_is_not_promoted_and_another_is() -> None:
+    world = small_world()
+    with pytest.raises(CampaignError, match="has only failed: diverged"):
+        promote.check(world.history, Candidate(BASELINE, {"rate": 0.1}))
+    promote.check(world.history, other := Candidate(BASELINE, {"rate": 0.2}))
+    world.record({"type": "promoted", "candidate": asdict(other)})
+    world.settle()
+    with pytest.raises(CampaignError, match="has met this champion in crown test 1"):
+        promote.check(world.history, other)
+
+
+def test_bounds_that_leave_no_room_for_a_test_are_named() -> None:
+    world = small_world()
+    done = len(world.history.entries)
+    needed = 2 * (world.settings.judge.crown_seeds + world.settings.judge.certify_seeds)
+    for left, names in ((needed, []), (needed - 1, ["experiments"])):
+        budget = Spending(experiments=done + left, gpu_hours=1000.0)
+        assert promote.exhausted(world.history, make_settings(budget=budget)) == names
+
+
+def test_an_uncrowned_champion_is_said_to_be_the_baseline(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = small_world()
+    campaign = find.Campaign(
+        Layout(Path("nowhere")), world.settings, world.history, Sources(Path("nowhere"))
+    )
+    experiment, _ = again.chosen(campaign, "champion")
+    assert experiment.candidate == world.history.baseline
+    assert "replays the baseline" in capsys.readouterr().err
+    assert "still the baseline" in diff.reason(world.history, ("baseline", "champion"))
+
+
+def test_control_characters_of_a_program_never_reach_a_terminal() -> None:
+    text = "--- a\n+++ b\n+x = '\x1b[2J'\r\n"
+    assert diff.fit(text, is_terminal=False) == text
+    assert diff.fit(text, is_terminal=True) == "--- a\n+++ b\n+x = '[2J'\n"

@@ -73,6 +73,16 @@ ZOO: dict[str, tuple[str, Failure, str]] = {
         Failure.out_of_memory,
         "should hold at most 2 GB",
     ),
+    "is never ready": (
+        with_("    run.ready()\n", "    return\n"),
+        Failure.crashed,
+        "train() should call run.ready() once, but never called it",
+    ),
+    "is ready twice": (
+        with_("    run.ready()\n", "    run.ready()\n    run.ready()\n"),
+        Failure.crashed,
+        "train() should call run.ready() once, but called it twice",
+    ),
     "hangs at the end": (after_training("while True: pass"), Failure.overran, "within 2 s of the"),
     "delivers what it can still change": (
         with_("def build", "import sys\nsys.modules['__main__'].seal = print\n\ndef build"),

@@ -101,6 +101,7 @@ def test_last_words_count_even_if_the_child_is_dead_when_they_are_read(bench: Be
         ("os.kill(os.getpid(), signal.SIGTERM)", "crashed", "the program died of SIGTERM"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "node_failed", "killed from outside"),
         ("os.abort()", "crashed", "SIGABRT"),
+        ("os.kill(os.getpid(), 40)", "crashed", "the program died of signal 40"),
         ("b = bytes(1) * (1 << 29); time.sleep(600)", "out_of_memory", "at most 0.25 GB"),
         ("[os.write(1, b'x' * 65536) for _ in range(1 << 14)]", "crashed", "print at most 1 MB"),
         ("send('ready'); time.sleep(600)", "disqualified", "'done' should come next, but 'ready'"),
@@ -117,6 +118,52 @@ def test_what_a_program_does_has_a_name_and_a_reason(
     failed = bench.fails(code)
     assert (failed.failure, reason in failed.reason) == (failure, True), failed.reason
     assert "\n" not in failed.reason
+
+
+BRING = """
+def bring(kind, count=1):
+    connection.send(Message(kind, descriptors=(0,) * count))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("while True: bring('log')", "'log' should bring no descriptors, but did"),
+        ("bring('failed', 4)", "'failed' should bring no descriptors, but did"),
+        ("while True: bring('done', 4)", "'done' should bring no descriptors, but did"),
+        ("bring('done'); bring('log'); time.sleep(600)", "should bring no descriptors, but did"),
+    ],
+)
+def test_descriptors_nobody_asked_for_are_closed_on_arrival(
+    tmp_path: Path, code: str, reason: str
+) -> None:
+    before = os.listdir("/proc/self/fd")
+    bench = Bench(tmp_path)
+    with bench.children:
+        child = bench.start(BRING + code)
+        bench.start("time.sleep(600)", "the scorer")
+        with pytest.raises(AttemptFailed, match=reason) as caught:
+            bench.expect(child, "hello")
+        assert caught.value.failure is Failure.disqualified
+        assert not bench.logged
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize("kind", ["hello", "done"])
+def test_descriptors_of_a_done_that_is_not_used_are_closed(tmp_path: Path, kind: str) -> None:
+    before = os.listdir("/proc/self/fd")
+    bench = Bench(tmp_path)
+    with bench.children:
+        child = bench.start(BRING + "send('hello'); bring('done', 2); time.sleep(600)")
+        bench.expect(child, "hello")
+        if kind == "hello":
+            with pytest.raises(AttemptFailed, match="should come next, but 'done' did"):
+                bench.expect(child, kind)
+        else:
+            while not child.inbox:
+                bench.children.turn(time.monotonic() + 1)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_child_that_goes_on_in_silence_is_lying(

@@ -136,6 +136,16 @@ def test_batches_before_ready_are_an_error(referee: Referee) -> None:
         next(referee.run.batches(1))
 
 
+def test_ready_is_called_once(referee: Referee) -> None:
+    with pytest.raises(ConfigError, match=r"call run\.ready\(\) once, but never called it"):
+        referee.run.check_ready()
+    run = referee.start(tokens=1000)
+    run.check_ready()
+    with pytest.raises(ConfigError, match=r"call run\.ready\(\) once, but called it twice"):
+        run.ready()
+    assert referee.heard() == []
+
+
 def test_synthetic_batches_look_like_real_ones(referee: Referee) -> None:
     x, y = referee.run.synthetic(3)
     assert x.shape == y.shape == (3, CONTEXT)
@@ -156,7 +166,16 @@ def test_logs_are_few_and_the_last_one_is_never_lost(referee: Referee) -> None:
     assert heard[-1].count("steps") == step + 1
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf"), torch.tensor(float("nan"))])
+def test_a_log_the_referee_would_not_believe_is_not_sent(referee: Referee) -> None:
+    run = referee.start(tokens=1000)
+    with pytest.raises(ValueError, match="at most 500 names, but got 501"):
+        run.log(**dict.fromkeys(map(str, range(501)), 1.0))
+    run.log(loss=1.0, huge=1e301, low=-1e301, nan=float("nan"))
+    (message,) = referee.heard()
+    assert message.scalars("values") == {"loss": 1.0}
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), -1e301, torch.tensor(float("nan"))])
 def test_a_loss_that_is_not_finite_is_a_divergence(
     referee: Referee, loss: float | torch.Tensor
 ) -> None:
@@ -212,6 +231,16 @@ def test_weights_that_are_not_finite_are_not_delivered(tmp_path: Path) -> None:
     os.close(good)
     model.bias.data[0] = float("inf")
     with pytest.raises(Diverged, match="the weights 'bias' are not finite"):
+        harness.delivery(model)
+
+
+def test_buffers_may_hold_infinities_but_not_nan() -> None:
+    model = torch.nn.Linear(2, 2)
+    mask = torch.full((2, 2), -torch.inf).triu(1)
+    model.register_buffer("mask", mask)
+    os.close(harness.delivery(model))
+    mask[0, 0] = torch.nan
+    with pytest.raises(Diverged, match="the weights 'mask' are not finite"):
         harness.delivery(model)
 
 

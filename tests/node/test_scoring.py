@@ -224,7 +224,7 @@ def test_two_passes_differ_in_everything_but_the_scored_text() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, SCORING.rows * SCORING.length])
 def test_too_little_text_is_an_error_that_says_what_is_needed(size: int) -> None:
-    with pytest.raises(DataError, match="at least rows x length = 64 target tokens, but"):
+    with pytest.raises(DataError, match="fill one scoring call of 4 rows of 16 tokens, but has"):
         scoring.original_rows(TOKENS[:size], SCORING)
 
 

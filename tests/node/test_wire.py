@@ -76,6 +76,17 @@ def test_reading_any_field_gives_its_type_or_a_wire_error(fields: dict[str, obje
             continue
 
 
+def test_closing_closes_the_descriptors_of_messages_nobody_took() -> None:
+    before = os.listdir("/proc/self/fd")
+    ours, theirs = Connection.pair()
+    Connection(theirs).send(Message("done", descriptors=(0, 1)))
+    ours.read()
+    assert len(ours.inbox) == 1
+    ours.close()
+    theirs.close()
+    assert os.listdir("/proc/self/fd") == before
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from autoresearch.report.chart import (
+    BLUE,
     DPI,
     HEIGHT,
     TITLE,
@@ -18,11 +19,14 @@ from autoresearch.report.chart import (
     draw_panel,
     finished,
     kept,
+    legend,
+    look,
     render,
+    title,
     write,
 )
 from autoresearch.report.chart import main as chart_main
-from autoresearch.report.view import View, ranked
+from autoresearch.report.view import Row, View, ranked
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -88,6 +92,49 @@ def test_the_running_best_goes_through_the_means_of_what_was_kept(view: View) ->
     draw_panel(axes, screen, rows)
     [line] = [line for line in axes.get_lines() if line.get_drawstyle() == "steps-post"]
     assert np.asarray(line.get_ydata()) == pytest.approx([1.143, 1.139, 1.139])
+
+
+def test_a_crown_is_won_where_its_test_ended(view: View) -> None:
+    validate = view.cells[1]
+    rows = finished(view, validate)
+    first = replace(rows[5], purpose="screen", description="")
+    defence = replace(rows[7], description="crown test 2: champion")
+    [step] = kept([first, *rows, defence, rows[0]])
+    assert step.x == 9, "neither at its first result nor at its defence"
+
+
+def test_crown_tests_run_the_baseline_again_and_it_stays_blue(view: View) -> None:
+    again = [replace(row, purpose="crown") for row in finished(view, view.cells[1])[:2]]
+    rows = [*finished(view, view.cells[1])[:5], *again]
+    axes = Figure().subplots()
+    draw_panel(axes, view.cells[1], rows)
+    points = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    assert [line.get_color() for line in points] == [BLUE] * 7
+    assert look(again[0], True)[0] == BLUE
+    assert labels(view, rows) == ["baseline ± SD"]
+
+
+def labels(view: View, rows: list[Row]) -> list[object]:
+    return [entry.get_label() for entry in legend(view.cells[1], rows, 2.0)]
+
+
+def test_the_legend_names_the_line_of_the_best(view: View) -> None:
+    assert labels(view, finished(view, view.cells[1])) == ["baseline ± SD", "kept", "best kept"]
+
+
+def test_the_title_counts_apart_what_no_panel_shows(view: View) -> None:
+    assert "  18 experiments (1 on the test split)  " in title(view)
+    shown = tuple(row for row in view.rows if row.split != "test")
+    assert "  17 experiments  " in title(replace(view, rows=shown))
+
+
+def test_an_axis_without_scores_has_no_numbers(view: View) -> None:
+    crash = next(row for row in view.rows if row.failure)
+    axes = Figure().subplots()
+    unknown = replace(view.cells[0], baseline_mean=None, sigma=None)
+    draw_panel(axes, unknown, [replace(crash, purpose="baseline")])
+    assert list(axes.get_yticks()) == []
+    assert [entry.get_label() for entry in legend(unknown, [crash], 1.0)] == ["failed (1)"]
 
 
 def test_failures_stand_on_the_axis_and_outliers_at_the_edge(view: View) -> None:

@@ -60,6 +60,50 @@ def test_without_a_champion_it_says_what_would_have_been_seen(view: View) -> Non
     assert "once the baseline has run twice" in shown(replace(nothing, detectable=None))
 
 
+def test_without_a_closed_crown_test_nothing_is_said_of_noise(view: View) -> None:
+    reason = "the baseline failed: node_failed: " + "too few tokens; " * 20 + "prepare more."
+    untried = replace(view, champion=None, certification=None, crowns=(), end_reason=reason)
+    text = squeezed(shown(untried, 80))
+    assert "beats noise" not in text
+    assert f"No candidate was tested against the baseline: {reason} An effect of" in text
+    assert "Ended:" not in text, "the reason is said once"
+    unknown = replace(untried, detectable=None, end_reason="stopped by Ctrl-C")
+    assert "against the baseline: stopped by Ctrl-C ╰" in squeezed(shown(unknown))
+    void = replace(view.crowns[0], difference=None, crowned=False)
+    assert "No candidate was tested" in shown(replace(untried, crowns=(void,)))
+
+
+def test_the_end_reason_is_whole_in_the_body_and_never_in_the_title(view: View) -> None:
+    reason = "budget: 6 experiments left, " + "all of them kept " * 20 + "for the certification"
+    text = shown(replace(view, end_reason=reason), 80)
+    assert text.splitlines()[0].startswith("╭─ night-1 · ended ─")
+    assert f"Ended: {reason} ╰" in squeezed(text)
+    assert "Ended" not in shown(replace(view, end_reason=""))
+    assert "Ended" not in shown(replace(view, state="running"))
+
+
+def test_the_command_for_the_champion_can_be_copied_from_a_narrow_terminal(view: View) -> None:
+    far = replace(view, directory="/scratch/of/somebody" * 5)
+    command = f"git --git-dir {far.directory}/sources.git show champion:train.py"
+    assert command in shown(far, 40).splitlines()
+    assert "git --git-dir" not in shown(replace(far, champion=None))
+
+
+def test_points_of_a_space_are_told_apart_by_their_values(view: View) -> None:
+    first = {"adam_beta1": 0.510553, "embedding_lr": 0.129629, "matrix_lr": 0.02}
+    said = "adam_beta1 0.8 → 0.5106, embedding_lr 0.6 → 0.1296, matrix_lr 0.04 → 0.02"
+    rows = (
+        *view.rows[:5],
+        replace(view.rows[10], candidate="a" * 10, description=said, overrides=first),
+        replace(view.rows[10], candidate="b" * 10, overrides={}, description="a wider network"),
+    )
+    test = replace(view.crowns[0], candidate="a" * 10, description=said)
+    text = shown(replace(view, rows=rows, crowns=(test,)), 80)
+    assert text.count("adam_beta1=0.511") == text.count("embedding_lr=0.13 …") == 2
+    assert "→ 0.5106" not in text
+    assert "a wider network" in text
+
+
 def test_each_table_of_scores_names_its_one_cell(view: View) -> None:
     text = shown(view)
     parts = text.split("screen · cpu-1 · 20000 tokens · cell 1a2b3c4d · unprotected")
@@ -115,10 +159,33 @@ def test_a_campaign_that_has_just_begun_can_be_shown(view: View) -> None:
 
 
 def test_the_progress_line_says_where_it_stands(view: View) -> None:
-    assert progress_line(view).plain == (
+    running = replace(view, state="running")
+    assert progress_line(running).plain == (
         "18 of 80 experiments · 4.26 of 8 GPU-hours · 2 hours · pilots 2 of 3 busy · "
         "best 1.13900 (-0.00400), 2 seeds, screen: lower learning rate"
     )
+    assert "2 hours · ended · best" in progress_line(view).plain
+
+
+def test_what_is_asked_for_is_not_called_finished(view: View) -> None:
+    busy = replace(view, spent={**view.spent, "experiments": 20})
+    assert progress_line(busy).plain.startswith("18 finished, 20 of 80 asked · 4.26 of 8 GPU")
+    assert drawn(live(busy)).splitlines()[0].rstrip().endswith("18 of 80")
+    assert "spent 20 of 80 experiments" in shown(busy), "what is asked for is spent"
+
+
+def test_hours_are_those_of_gpus_only_where_there_are_some(view: View) -> None:
+    on_cpus = replace(view, cells=view.cells[:1])
+    for text in (shown(on_cpus), progress_line(on_cpus).plain, drawn(live(on_cpus))):
+        assert "pilot-hours" in text
+        assert "GPU" not in text
+
+
+def test_what_is_no_better_than_the_baseline_is_not_called_best(view: View) -> None:
+    worse = tuple(r for r in view.rows if r.candidate in ("base000000", "1053000000"))
+    assert "best" not in progress_line(replace(view, rows=worse)).plain
+    unknown = tuple(replace(cell, baseline_mean=None) for cell in view.cells)
+    assert "best" not in progress_line(replace(view, cells=unknown)).plain
 
 
 def test_the_live_block_ends_with_the_last_results(view: View) -> None:

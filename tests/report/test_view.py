@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.report.view import View, one_line, ranked
+from autoresearch.report.view import View, brief, one_line, ranked
 
 
 def test_candidates_are_ranked_inside_one_cell(view: View) -> None:
@@ -63,6 +63,24 @@ def test_one_number_without_a_sandbox_marks_the_view(view: View) -> None:
     safe = replace(view, rows=tuple(replace(row, protected=True) for row in view.rows))
     assert not safe.is_unprotected
     assert not replace(view, rows=view.rows[-1:]).is_unprotected, "it has no number yet"
+
+
+def test_a_replay_is_finished_but_spends_no_budget(view: View) -> None:
+    again = replace(view.rows[0], purpose="replay")
+    assert replace(view, rows=(*view.rows, again)).finished == view.finished == 18
+
+
+def test_brief_values_are_never_cut_in_two(view: View) -> None:
+    point = replace(
+        view.rows[0],
+        description="depth 4 → 6, and 2 more",
+        overrides={"depth": 6, "window": "SSL", "matrix_lr": 0.0936139},
+    )
+    assert brief([point]) == "depth=6 window=SSL matrix_lr=0.0936"
+    assert brief([point], 34) == "depth=6 window=SSL …"
+    assert brief([point], 10) == "depth=6 …"
+    assert brief([replace(point, description="")]) == brief([point])
+    assert brief([replace(point, description="a " * 30)], 9) == "a a a a …"
 
 
 @given(st.text() | st.text(st.characters(categories=["C", "Z"])), st.integers(1, 50))

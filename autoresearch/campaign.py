@@ -163,13 +163,14 @@ def room(campaign: Campaign) -> int:
     tier = campaign.settings.cluster.tiers[campaign.history.screen]
     wanted = campaign.settings.search.wave or tier.pilots
     kept = reserve(campaign.history, campaign.settings)
-    return int(min(wanted, remaining(campaign) - kept))
+    return int(min(wanted, (remaining(campaign) - kept) // campaign.settings.search.rungs[0]))
 
 
 def remaining(campaign: Campaign) -> float:
     """How many experiments the budget still allows, setting aside what a planner may propose."""
     promised = campaign.planning.capacity if campaign.planning is not None else 0
-    return allowance(campaign.history, campaign.settings, time.time()) - promised
+    seeds = campaign.settings.search.rungs[0]
+    return allowance(campaign.history, campaign.settings, time.time()) - promised * seeds
 
 
 def shortage(campaign: Campaign) -> str:

@@ -44,12 +44,13 @@ def look_at(layout: Layout, entry: Entry, history: History, gone: set[str]) -> I
         yield outcome(entry, result)
         return
     pilot = claimed_by(layout, attempt)
-    if pilot is None:
+    if pilot is None and layout.program(attempt.experiment).exists():
         put_in_line(layout, entry)  # recorded as queued, but never or no longer in line
+    elif not pilot:
+        what = "its frozen files are gone" if pilot is None else "its claim cannot be read"
+        yield outcome(entry, lost(attempt, "", what))
     elif pilot in gone or is_over(history, pilot):
-        reason = f"pilot {pilot} ended without a result"
-        lost = Result(attempt.experiment, attempt.number, pilot, None, Failure.node_failed, reason)
-        yield outcome(entry, lost)
+        yield outcome(entry, lost(attempt, pilot, f"pilot {pilot} ended without a result"))
     elif entry.state is State.queued:
         yield {
             "type": "running",
@@ -59,16 +60,28 @@ def look_at(layout: Layout, entry: Entry, history: History, gone: set[str]) -> I
         }
 
 
+def lost(attempt: Attempt, pilot: str, reason: str) -> Result:
+    """What stands for the result of an attempt that has none."""
+    number = attempt.number
+    return Result(attempt.experiment, number, pilot, None, Failure.node_failed, plain(reason, 300))
+
+
 def is_over(history: History, pilot: str) -> bool:
     return pilot in history.pilots and history.pilots[pilot].ended is not None
 
 
 def outcome(entry: Entry, result: Result) -> Json:
     """A finished experiment, or an attempt lost to the machine that will be made again."""
-    where = {"experiment": result.experiment, "attempt": result.attempt}
+    where: Json = {"experiment": result.experiment, "attempt": result.attempt}
     failure = result.failure
     if failure is not None and failure.is_infrastructure and entry.attempt < ATTEMPTS:
-        return {"type": "lost", **where, "failure": failure, "reason": plain(result.reason, 300)}
+        return {
+            "type": "lost",
+            **where,
+            "failure": failure,
+            "reason": plain(result.reason, 300),
+            "pilot": result.pilot,
+        }
     return {"type": "finished", **where, "result": brief(result)}
 
 
@@ -78,25 +91,24 @@ def read_result(layout: Layout, attempt: Attempt) -> Result | None:
     One that does not parse, or speaks of another experiment, is a failure of the node.
     """
     try:
-        text = layout.result(attempt).read_text(encoding="utf-8")
+        content = layout.result(attempt).read_bytes()
     except OSError:
         return None
     try:
-        result = Result.from_json(json.loads(text))
+        result = Result.from_json(json.loads(content))
         if (result.experiment, result.attempt) == (attempt.experiment, attempt.number):
             return result
         reason = f"result.json speaks of {result.experiment}, attempt {result.attempt}"
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"result.json cannot be read: {error!r}"
-    return Result(
-        attempt.experiment, attempt.number, "", None, Failure.node_failed, plain(reason, 300)
-    )
+    return lost(attempt, "", reason)
 
 
 def claimed_by(layout: Layout, attempt: Attempt) -> str | None:
-    """The name of the pilot that holds an attempt."""
+    """The name of the pilot that holds an attempt; None without a claim, "" if it is unreadable."""
     try:
-        claim = json.loads(layout.claim(attempt).read_text(encoding="utf-8"))
-        return str(claim["pilot"])
-    except (OSError, ValueError, KeyError):
+        return str(json.loads(layout.claim(attempt).read_bytes())["pilot"])
+    except OSError:
         return None
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -23,6 +23,7 @@ from autoresearch.record import Record
 from autoresearch.settings import Tier
 from autoresearch.sources import Sources
 
+USELESS = 12  # pilots in a row that took nothing, at least, before we ask for no more
 BATCH = 100  # experiments frozen between two journal writes
 
 
@@ -128,7 +129,19 @@ def staff(record: Record, layout: Layout, cluster: Cluster, tiers: dict[str, Tie
         work = sum(entry.tier == tier for entry in record.history.active.values())
         missing = min(work, settings.pilots) - len(record.history.live_pilots(tier))
         if missing > 0 and record.history.waiting(tier) > 0:
+            check_use(record.history, layout, tier, settings.pilots)
             submit(record, layout, cluster, tier, missing)
+
+
+def check_use(history: History, layout: Layout, tier: str, pilots: int) -> None:
+    """Raises CampaignError if pilot after pilot has ended without taking any of the work."""
+    useless = history.useless_pilots(tier)
+    if len(useless) >= max(USELESS, 3 * pilots):
+        raise CampaignError(
+            f"pilots of tier {tier} should take experiments, but the last {len(useless)} ended "
+            f"without one; see why in {layout.pilots / useless[0].name}, then `autoresearch resume "
+            f"{layout.root}`"
+        )
 
 
 def submit(record: Record, layout: Layout, cluster: Cluster, tier: str, count: int) -> None:

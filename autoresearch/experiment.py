@@ -8,6 +8,7 @@ library only.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -248,6 +249,9 @@ class Result:
         schema = record.get("schema") if isinstance(record, dict) else None
         if schema != SCHEMA:
             raise ValueError(f"schema should be {SCHEMA}, but was {schema!r}")
+        bpb = record["bpb"]
+        if bpb is not None and not (isinstance(bpb, float) and math.isfinite(bpb)):
+            raise ValueError(f"bpb should be a finite number or null, but was {bpb!r}")
         return cls(
             **{
                 **record,

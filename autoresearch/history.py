@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import takewhile
 from typing import Self
 
 from autoresearch.errors import RecordError
@@ -79,6 +80,7 @@ class PilotRecord:
     submitted: float
     job: Json = field(default_factory=dict)  # what the cluster needs to find it again
     ended: float | None = None
+    was_of_use: bool = False  # it claimed something, or an earlier controller asked for it
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ class History:
         with collector_paused():
             for event in events:
                 history.apply(event)
+        for pilot in history.pilots.values():
+            pilot.was_of_use = True  # a controller judges by the pilots it has asked for
         return history
 
     # ---- events ------------------------------------------------------------------------------
@@ -167,7 +171,7 @@ class History:
             )
         try:
             handler(event)
-        except (KeyError, ValueError, TypeError, IndexError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
             raise RecordError(f"journal event {event['n']} ({event['type']}): {error!r}") from error
 
     def _on_segment(self, _: Json) -> None:
@@ -211,16 +215,19 @@ class History:
     def _on_running(self, event: Json) -> None:
         entry = self._current(event)
         entry.state, entry.pilot = State.running, event["pilot"]
+        self._used(event["pilot"])
 
     def _on_lost(self, event: Json) -> None:
         entry = self._current(event)
         entry.state = State.proposed  # it waits for its next attempt to be queued
         self.retries[event["failure"]] += 1
+        self._used(event.get("pilot", ""))
 
     def _on_finished(self, event: Json) -> None:
         entry = self._current(event)
         entry.result = from_brief(event["experiment"], event["attempt"], event["result"])
         entry.state, entry.pilot = State.finished, entry.result.pilot
+        self._used(entry.result.pilot)
         del self.active[event["experiment"]]
 
     def _on_submitting(self, event: Json) -> None:
@@ -256,7 +263,8 @@ class History:
         )
         if closed.crowned:
             self.champion = Candidate(event["program"])
-            self.born[self.champion.key] = test.challenger.key
+            if self.champion.key != test.challenger.key:  # as it is without overrides
+                self.born[self.champion.key] = test.challenger.key
 
     def _on_promoted(self, event: Json) -> None:
         self.promoted.append(Candidate(**event["candidate"]))
@@ -280,6 +288,10 @@ class History:
 
     def _on_ended(self, event: Json) -> None:
         self.ended = event["reason"]
+
+    def _used(self, pilot: str) -> None:
+        if pilot in self.pilots:
+            self.pilots[pilot].was_of_use = True
 
     def _current(self, event: Json) -> Entry:
         entry = self.entries[event["experiment"]]
@@ -347,6 +359,11 @@ class History:
     def live_pilots(self, tier: str | None = None) -> list[PilotRecord]:
         """Pilots of a tier, or of all, that have not been seen to be gone."""
         return [p for p in self.pilots.values() if p.tier == (tier or p.tier) and p.ended is None]
+
+    def useless_pilots(self, tier: str) -> list[PilotRecord]:
+        """The last pilots of a tier in a row that ended without having claimed anything."""
+        mine = [pilot for pilot in reversed(self.pilots.values()) if pilot.tier == tier]
+        return list(takewhile(lambda pilot: pilot.ended and not pilot.was_of_use, mine))
 
     def seconds_per_experiment(self, tier: str) -> float:
         """Mean device seconds of a finished experiment in a tier; 0 before the first one."""

@@ -154,13 +154,19 @@ def accepted(paths: list[Path]) -> Iterator[tuple[Path, int | None]]:
 
 
 def first_event(path: Path) -> Json | None:
-    """What the first line of a segment says; its place in the chain is checked on replay."""
-    with path.open("rb") as file:
-        line = file.readline()
+    """What the first line of a segment says; its place in the chain is checked on replay.
+
+    None if its write was interrupted. Raises RecordError if a whole line does not parse.
+    """
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
+        with path.open("rb") as file:
+            line = file.readline()
+        event = json.loads(line) if line.endswith(b"\n") else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{path} should begin with a journal event, but: {error}") from error
+    if not isinstance(event, (dict, type(None))):
+        raise RecordError(f"{path} should begin with a journal event, but is {line[:40]!r}")
+    return event
 
 
 class Journal:

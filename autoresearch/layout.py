@@ -157,7 +157,7 @@ class Layout:
         """What waits in a tier, first in line first. One directory listing."""
         for name in sorted(os.listdir(self.queue(tier))):
             parts = name.split(".")
-            if len(parts) == 3 and parts[2].isdigit():
+            if len(parts) == 3 and parts[2].isdecimal():
                 yield self.queue(tier) / name, Attempt(parts[1], int(parts[2]))
 
     def folders(self, tiers: Iterator[str] | tuple[str, ...]) -> Iterator[Path]:

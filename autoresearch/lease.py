@@ -26,9 +26,9 @@ class Lease:
     path: Path
     renewed: float = 0.0
 
-    def renew(self) -> None:
-        """Say that we are still here; cheap enough for every turn of a loop."""
-        if time.monotonic() - self.renewed >= RENEW_SECONDS:
+    def renew(self, seconds: float = RENEW_SECONDS) -> None:
+        """Say that we are still here, unless we said so within `seconds`: cheap in every turn."""
+        if time.monotonic() - self.renewed >= seconds:
             write_atomically(self.path, json.dumps(asdict(Identity.mine())))
             self.renewed = time.monotonic()
 

@@ -3,6 +3,7 @@
 Starting can be killed anywhere and repeated: the journal's `started` event is its last line.
 """
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,24 +24,42 @@ from autoresearch.node.scoring import rows_of
 from autoresearch.planners.table import settings_of
 from autoresearch.record import Record
 from autoresearch.settings import NodeSettings, Settings
-from autoresearch.sources import Sources, bake, parameters
+from autoresearch.sources import Sources, bake, check, parameters
 
 
 def start(settings: Settings) -> Campaign:
     """A new campaign. Raises UserError if the directory is in use or something is missing."""
     layout = Layout(Path(settings.dir))
     if layout.config.exists():
-        raise CampaignError(
-            f"{layout.root} should be a new directory, but holds a campaign; go on with it by "
-            f"`autoresearch resume {layout.root}`, or choose another name=..."
-        )
+        raise in_use(layout)
     text = read_program(settings)
     config.check(settings, check_program(text))
     settings_of(settings.planner.kind, settings.planner.options)
     check_data(settings)
+    check(bake(text, settings.task.params))
+    connect(layout, settings.cluster)
     dispatch.settled(layout, settings.cluster.tiers)
-    write_atomically(layout.config, config.to_yaml(settings))
+    occupy(layout, config.to_yaml(settings))
     return take_up(layout, settings)
+
+
+def occupy(layout: Layout, settings: str) -> None:
+    """Write config.yaml unless it exists. Raises CampaignError if somebody else was faster."""
+    draft = layout.config.with_name(f".{layout.config.name}.{os.uname().nodename}.{os.getpid()}")
+    write_atomically(draft, settings)
+    try:
+        os.link(draft, layout.config)
+    except FileExistsError:
+        raise in_use(layout) from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def in_use(layout: Layout) -> CampaignError:
+    return CampaignError(
+        f"{layout.root} should be a new directory, but holds a campaign; go on with it by "
+        f"`autoresearch resume {layout.root}`, or choose another name=..."
+    )
 
 
 def check_data(settings: Settings) -> None:
@@ -54,6 +73,7 @@ def resume(root: Path, overrides: Sequence[str] = ()) -> Campaign:
     """A campaign that exists, with amended settings. Raises UserError if it cannot be taken up."""
     layout = existing(root)
     settings, changes = config.amend(effective(layout), overrides)
+    settings_of(settings.planner.kind, settings.planner.options)
     campaign = take_up(layout, settings)
     layout.stop.unlink(missing_ok=True)
     if changes:
@@ -89,6 +109,7 @@ def take_up(layout: Layout, settings: Settings) -> Campaign:
     replayed = replay(layout.journal)
     history = History.of(replayed.events)
     record = Record(Journal.open(layout.journal, replayed), history)
+    lease.renew(0)  # who lost the race for the segment may have written its name over ours
     sources = Sources.create(layout.sources)
     if not history.started:
         establish(record, layout, settings, sources)

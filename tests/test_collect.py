@@ -1,6 +1,7 @@
 """Promise 1 again: every experiment is finished, running or waiting, whatever dies."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,36 @@ def test_an_unreadable_result_is_a_failure_of_the_node(tmp_path: Path, text: str
     desk.layout.result(attempt).write_text(text, encoding="utf-8")
     look(desk)
     assert desk.history.retries == {"node_failed": 1}
+
+
+@pytest.mark.parametrize("bpb", ["x", True, float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_a_failure_of_the_node(tmp_path: Path, bpb: object) -> None:
+    desk = open_desk(tmp_path)
+    (id,) = desk.ask(1)
+    attempt = desk.claim(id, "p")
+    desk.answer(attempt, 1.5)
+    path = desk.layout.result(attempt)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"bpb": bpb}), encoding="utf-8")
+    result = read_result(desk.layout, attempt)
+    assert result is not None
+    assert result.failure is Failure.node_failed
+
+
+@pytest.mark.parametrize("damage", ["experiment gone", "claim empty", "claim of no pilot"])
+def test_what_nobody_can_run_any_more_is_made_again(tmp_path: Path, damage: str) -> None:
+    desk = open_desk(tmp_path)
+    hire(desk, "q")
+    (id,) = desk.ask(1)
+    claim = desk.layout.claim(desk.claim(id, "p"))
+    if damage == "experiment gone":
+        shutil.rmtree(desk.layout.experiment(id))
+    else:
+        claim.write_text("" if damage == "claim empty" else "[]", encoding="utf-8")
+    look(desk)
+    enqueue(desk.record, desk.layout, desk.sources)
+    desk.answer(desk.claim(id, "q", number=2), 1.25)
+    look(desk)
+    assert desk.history.entries[id].bpb == 1.25
 
 
 def test_a_result_of_another_experiment_is_refused(tmp_path: Path) -> None:

@@ -98,6 +98,22 @@ def test_pilots_are_on_record_before_they_are_submitted(tmp_path: Path) -> None:
     assert len(desk.history.live_pilots("screen")) == 1
 
 
+def test_pilots_that_take_nothing_are_not_replaced_for_ever(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    desk.ask(1, 2)
+    tiers = {"screen": Tier(pilots=2)}
+    for _ in range(dispatch.USELESS // 2):
+        dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+        for pilot in desk.history.live_pilots():
+            desk.record.append({"type": "pilot_ended", "pilot": pilot.name})
+    with pytest.raises(CampaignError, match=r"see why in .*/pilots/screen-"):
+        dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+    assert len(desk.history.pilots) == dispatch.USELESS
+    again = open_desk(tmp_path)  # a new controller tries anew
+    dispatch.staff(again.record, again.layout, again.pilots, tiers)
+    assert len(again.history.live_pilots()) == 2
+
+
 def test_an_unwritable_directory_is_one_line(tmp_path: Path) -> None:
     desk = open_desk(tmp_path)
     shutil.rmtree(desk.layout.experiments)

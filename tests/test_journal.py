@@ -90,6 +90,18 @@ def test_damage_before_the_tail_is_an_error_and_not_a_loss(tmp_path: Path) -> No
         replay(tmp_path)
 
 
+@pytest.mark.parametrize("segment", [0, 1])
+@pytest.mark.parametrize("line", [b"\0{}\n", b"[]\n", b"{\n"])
+def test_damage_in_a_first_line_is_an_error_and_not_a_loss(
+    tmp_path: Path, segment: int, line: bytes
+) -> None:
+    write(tmp_path / "j", [{"type": "a"}], [{"type": "b"}])
+    path = sorted((tmp_path / "j").iterdir())[segment]
+    path.write_bytes(line + path.read_bytes().partition(b"\n")[2])
+    with pytest.raises(RecordError, match=path.name):
+        replay(tmp_path / "j")
+
+
 def test_a_removed_line_is_noticed(tmp_path: Path) -> None:
     write(tmp_path, [{"type": "a", "k": i} for i in range(5)])
     path = tmp_path / "000001.jsonl"

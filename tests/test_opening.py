@@ -10,10 +10,10 @@ from bigram import PROGRAM, write_task
 from autoresearch import config, opening
 from autoresearch.campaign import Campaign
 from autoresearch.errors import CampaignError, ConfigError, DataError, SourceError, UserError
-from autoresearch.experiment import Json
+from autoresearch.experiment import Json, Scalar
 from autoresearch.journal import replay
 from autoresearch.record import Record
-from autoresearch.settings import Settings
+from autoresearch.settings import Planner, Settings
 from autoresearch.sources import parameters
 
 
@@ -51,6 +51,8 @@ def test_fixed_parameters_are_the_baselines_defaults(settings: Settings) -> None
         ("empty space", ConfigError, "space"),
         ("unknown planner", ConfigError, "bayes"),
         ("unknown planner option", ConfigError, "startup"),
+        ("unknown cluster", ConfigError, "local"),
+        ("statement out of place", SourceError, "line"),
         ("unwritable", CampaignError, "should be a directory we can write"),
     ],
 )
@@ -75,11 +77,15 @@ def spoil(settings: Settings, change: str) -> Settings:
         program.unlink()
     elif change == "broken program":
         program.write_text("def train(:\n", encoding="utf-8")
-    elif change == "unwritable":
-        return replace(settings, dir="/proc/nowhere/c")
+    elif change == "statement out of place":
+        program.write_text(PROGRAM + "\nreturn 1\n", encoding="utf-8")
+    elif change in ("unknown cluster", "unwritable"):
+        kind, place = ("locl", settings.dir) if change[2:4] == "kn" else ("local", "/proc/nowhere")
+        return replace(settings, dir=place, cluster=replace(settings.cluster, kind=kind))
     elif change.startswith("unknown planner"):
-        wrong = {"options": {"startap": 3}} if change.endswith("option") else {"kind": "bays"}
-        return replace(settings, planner=replace(settings.planner, **wrong))
+        options: dict[str, Scalar] = {"startap": 3} if change.endswith("option") else {}
+        kind = settings.planner.kind if options else "bays"
+        return replace(settings, planner=Planner(kind, options))
     elif change == "empty space":
         return replace(settings, search=replace(settings.search, space={}))
     elif change == "unknown parameter":
@@ -92,6 +98,29 @@ def test_a_directory_that_holds_a_campaign_is_not_started_again(settings: Settin
     close(opening.start(settings))
     with pytest.raises(CampaignError, match="autoresearch resume"):
         opening.start(settings)
+
+
+def test_of_two_that_start_at_once_one_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = opening.check_data
+
+    def slow(late: Settings) -> None:
+        check(late)
+        monkeypatch.setattr(opening, "check_data", check)
+        close(opening.start(settings))  # the other one, in the meantime
+
+    monkeypatch.setattr(opening, "check_data", slow)
+    with pytest.raises(CampaignError, match="holds a campaign"):
+        opening.start(replace(settings, seed=settings.seed + 1))
+    layout = opening.existing(Path(settings.dir))
+    assert opening.read_settings(layout).seed == settings.seed
+
+
+def test_resume_checks_the_planners_options_too(settings: Settings) -> None:
+    close(opening.start(settings))
+    with pytest.raises(ConfigError, match="startap"):
+        opening.resume(Path(settings.dir), ["+planner.options.startap=3"])
 
 
 class Killed(Exception):  # noqa: N818 - it stands for SIGKILL

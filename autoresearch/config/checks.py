@@ -28,7 +28,8 @@ def check_ranges(settings: Settings) -> None:
 def rules(s: Settings) -> Iterator[Rule]:
     is_name = bool(re.fullmatch(NAME, s.name))
     yield "name", s.name, is_name, "a plain name (letters, digits, '.', '_', '-')"
-    yield "dir", s.dir, bool(s.dir), "a directory"
+    is_path = bool(re.fullmatch(r"[^:%\n]+", s.dir))
+    yield "dir", s.dir, is_path, "a directory, without ':', '%' or a line break in its name"
     yield at_least("seed", s.seed, 0)
     yield from task_rules(s.task)
     yield from search_rules(s.search)
@@ -202,6 +203,8 @@ def check_searched(name: str, domain: Domain, default: Scalar) -> None:
 
 
 def fits(value: Scalar, default: Scalar) -> bool:
+    if isinstance(value, (int, float)) and not abs(value) < 2**64:  # nor is it not a number
+        return False
     if isinstance(default, float):
         return type(value) in (int, float)
     return type(value) is type(default)

@@ -29,9 +29,9 @@ def parse_override(text: str) -> Override:
     """One override of a command line. Raises ConfigError."""
     try:
         override = PARSER.parse_override(text)
-    except (HydraException, RecursionError) as error:
+    except (HydraException, RecursionError, ValueError) as error:
         raise ConfigError(
-            f"'{text}' should read like key=value, ~key or key='choice(1,2)', "
+            f"'{text[:200]}' should read like key=value, ~key or key='choice(1,2)', "
             f"but: {one_line(error)}"
         ) from None
     if not override.key_or_group:

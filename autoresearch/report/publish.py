@@ -23,7 +23,7 @@ def publish(view: View, console: Console | None = None) -> None:
     except OSError as error:
         raise CampaignError(f"{folder} should be writable, but: {error.strerror}") from error
     draw(view.directory)
-    console.print(f"{folder}/results.tsv, progress.png", style="dim", soft_wrap=True)
+    console.print(f"{folder}/results.tsv, progress.png", style="dim", soft_wrap=True, markup=False)
 
 
 def draw(directory: str) -> None:

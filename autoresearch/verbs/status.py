@@ -24,7 +24,7 @@ def main(options: argparse.Namespace) -> int:
     console.print(headline(view))
     console.print(live(view))
     who = controller(campaign.layout, view, stopping(campaign))
-    console.print(who, style="dim", soft_wrap=True)
+    console.print(who, style="dim", soft_wrap=True, markup=False)
     return 0
 
 

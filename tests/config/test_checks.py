@@ -182,6 +182,16 @@ def test_a_fixed_value_that_does_not_fit_is_refused(
     assert complaint in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [2**64, -(2**64)])
+def test_a_number_that_cannot_be_written_into_train_py_is_refused(
+    campaign: Settings, value: int
+) -> None:
+    with pytest.raises(ConfigError):
+        check(fixing(campaign, depth=value), PARAMETERS)
+    with pytest.raises(ConfigError):
+        check(searching(campaign, depth=Choice((1, value))), PARAMETERS)
+
+
 @pytest.mark.parametrize("experiments", [0, 26])
 def test_a_budget_that_lets_a_search_begin_passes(campaign: Settings, experiments: int) -> None:
     check(replace(campaign, budget=Spending(experiments=experiments, wall_hours=1)), PARAMETERS)

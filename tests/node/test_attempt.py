@@ -122,7 +122,8 @@ def run_two(campaign: Campaign) -> str:
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     scoring = replace(SCORING, challenges=0)
-    campaign = make(tmp_path_factory.mktemp("zoo"), scoring=scoring)
+    environment = {"PYTHONDONTWRITEBYTECODE": "1"}  # as the cluster starts pilots
+    campaign = make(tmp_path_factory.mktemp("zoo"), scoring=scoring, environment=environment)
     attempts = {}
     for name, (program, _, _) in ZOO.items():
         budget = Budget(seconds=0.5) if "hangs" in name else None
@@ -170,6 +171,10 @@ def test_a_program_that_leaves_a_daemon_is_scored_and_the_daemon_is_gone(zoo: Ra
 def test_no_bad_program_disturbs_its_pilot(zoo: Ran) -> None:
     assert zoo.printed == ""
     assert os.listdir(zoo.campaign.layout.queue("screen")) == []
+
+
+def test_no_process_of_an_attempt_writes_bytecode_beside_the_frozen_code(zoo: Ran) -> None:
+    assert list(zoo.campaign.layout.node.rglob("*.pyc")) == []
 
 
 def test_the_log_shows_the_traceback_and_the_ends_of_a_flood(zoo: Ran) -> None:

@@ -175,9 +175,8 @@ def remaining(campaign: Campaign) -> float:
 
 def shortage(campaign: Campaign) -> str:
     """Why nothing more is proposed, though no bound is reached."""
-    left, kept = max(0, int(remaining(campaign))), reserve(campaign.history, campaign.settings)
-    for_what = "a crown test and the certification" if kept else "nothing"
-    return f"budget: {left} experiments left, {kept} of them kept for {for_what}"
+    left = max(0, int(remaining(campaign)))
+    return f"budget: the last {left} experiments were kept for a crown test and the certification"
 
 
 def results(history: History) -> int:

@@ -8,6 +8,7 @@ traceback in a file), 130 interrupted. A verb's module is imported only when it 
 import argparse
 import errno
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -190,6 +191,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may know fewer signs than we write
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         verb = importlib.import_module(f"autoresearch.verbs.{options.verb}")

@@ -136,3 +136,15 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
     command = f"{sys.executable} -m autoresearch completion bash | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_a_terminal_that_knows_few_signs_is_no_error() -> None:
+    code = "from autoresearch import cli; cli.parse = print; cli.main(['\u00b1'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "['?']\n"

@@ -101,8 +101,10 @@ def test_cancelling_ends_pilots(layout: Layout) -> None:
 
 
 OUTLIVED = """
-import sys
+import signal, sys
 from pathlib import Path
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)  # who started us may have had it ignored
 from autoresearch.cluster.local import LocalCluster
 from autoresearch.layout import Layout
 from autoresearch.settings import Tier

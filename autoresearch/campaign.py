@@ -14,6 +14,7 @@ from autoresearch.cluster.interface import Cluster
 from autoresearch.collect import collect, jobs
 from autoresearch.experiment import Candidate, Json, Scalar, Wave
 from autoresearch.history import Crown, History, Purpose
+from autoresearch.journal import now
 from autoresearch.layout import Layout, read_json
 from autoresearch.lease import Lease
 from autoresearch.planning import PlannerFailed, Planning, request
@@ -170,7 +171,7 @@ def remaining(campaign: Campaign) -> float:
     """How many experiments the budget still allows, setting aside what a planner may propose."""
     promised = campaign.planning.capacity if campaign.planning is not None else 0
     seeds = campaign.settings.search.rungs[0]
-    return allowance(campaign.history, campaign.settings, time.time()) - promised * seeds
+    return allowance(campaign.history, campaign.settings, now()) - promised * seeds
 
 
 def shortage(campaign: Campaign) -> str:
@@ -226,7 +227,7 @@ def screening(campaign: Campaign, wave: Wave) -> list[judge.Request]:
 def conclude(campaign: Campaign) -> None:
     """End the campaign once nothing is left to do, or a bound is reached, or it cannot begin."""
     history, settings = campaign.history, campaign.settings
-    overdrawn = is_overdrawn(history, settings, time.time())
+    overdrawn = is_overdrawn(history, settings, now())
     broken = baseline_failure(history)
     if overdrawn or broken:
         campaign.stopping = overdrawn or broken

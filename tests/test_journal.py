@@ -187,6 +187,15 @@ def test_a_read_only_directory_is_one_line(tmp_path: Path) -> None:
         Journal.open(Path("/proc/self"), replay(tmp_path))
 
 
+def test_a_clock_set_back_does_not_turn_time_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = write(tmp_path / "j", [{"type": "a"}])
+    monkeypatch.setattr("time.time", lambda: before["t"] - 36000)
+    (after,) = write(tmp_path / "j", [{"type": "b"}])
+    assert after["t"] >= before["t"]
+
+
 def test_lines_are_json_with_a_chain(tmp_path: Path) -> None:
     write(tmp_path, [{"type": "a", "z": 1, "b": [1, 2]}])
     lines = (tmp_path / "000001.jsonl").read_text(encoding="utf-8").splitlines()

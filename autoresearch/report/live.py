@@ -16,7 +16,7 @@ from autoresearch.campaign import Campaign, results
 from autoresearch.experiment import State
 from autoresearch.history import History
 from autoresearch.report.summary import summarize
-from autoresearch.report.table import live, progress_line
+from autoresearch.report.table import Display, live, progress_line
 from autoresearch.report.view import View
 
 SECONDS = 0.5  # between two drawings in a terminal, at least
@@ -27,7 +27,7 @@ class Progress:
     """Pass `show` to `campaign.run` inside a `with` block."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or Display(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.seen: tuple[int, int, bool] | None = None
         self.drawn = -math.inf

@@ -14,7 +14,7 @@ from autoresearch.report.view import View
 
 def publish(view: View, console: Console | None = None) -> None:
     """Raises CampaignError if report/ cannot be written; then it is shown all the same."""
-    console = console or Console()
+    console = console or table.Display()
     table.show(view, console)
     folder = Layout(Path(view.directory)).report
     try:

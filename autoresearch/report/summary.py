@@ -3,12 +3,12 @@
 The one place where a campaign's record is turned into what people read.
 """
 
-import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
+from autoresearch import journal
 from autoresearch.experiment import Candidate, Cell, Scalar, Seconds, State
 from autoresearch.history import Crown, Entry, History
 from autoresearch.report.view import (
@@ -67,7 +67,7 @@ def summarize(
     history: History, settings: Settings, sources: Sources, now: float | None = None
 ) -> View:
     """The campaign as it stands at `now` (Unix time; the present if left out)."""
-    now = time.time() if now is None else now
+    now = journal.now() if now is None else now
     summary = Summary(history, settings, sources)
     cells = tuple(cell_view(summary, tier, cell) for tier, cell in history.tiers.items())
     busy = {e.pilot for e in history.active.values() if e.state is State.running}

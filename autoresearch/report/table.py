@@ -4,6 +4,7 @@ Every table of numbers belongs to one cell and says which. Texts of programs and
 shown as text, never as markup.
 """
 
+import os
 from pathlib import Path
 
 from rich import box
@@ -33,6 +34,15 @@ REASON_LENGTH = 2000  # characters: an end reason is shown whole
 LAST = 5  # results shown while a campaign runs
 UNPROTECTED = "unprotected: no sandbox held the programs, these numbers rest on trust in them"
 STYLES = {"keep": "green", "discard": "dim", "crash": "red"}
+
+
+class Display(Console):
+    """A terminal or a pipe. When nobody reads it any more, the campaign goes on in silence."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        with Path(os.devnull).open("w", encoding="ascii") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())  # what is still buffered goes there
 
 
 def show(view: View, console: Console) -> None:

@@ -1,6 +1,8 @@
 """What a log file gets while a campaign runs."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -44,3 +46,30 @@ def test_a_log_file_gets_a_line_for_a_change_and_one_a_minute(
     assert lines_after(0.1) == 1
     assert "ended" in out.getvalue().splitlines()[-1]
     assert lines_after(0.1) == 0
+
+
+def test_when_nobody_reads_any_more_the_campaign_goes_on_in_silence() -> None:
+    code = """
+import sys
+from autoresearch.report.table import Display
+display = Display(stderr=True)
+sys.stdin.readline()
+display.print("nobody reads this")
+display.print("nor this")
+print("went on")
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watched:
+        assert watched.stderr is not None
+        watched.stderr.close()
+        assert watched.stdin is not None
+        watched.stdin.write("\n")
+        watched.stdin.close()
+        assert watched.stdout is not None
+        assert watched.stdout.read() == "went on\n"
+    assert watched.returncode == 0

@@ -99,7 +99,7 @@ def read_result(layout: Layout, attempt: Attempt) -> Result | None:
         if (result.experiment, result.attempt) == (attempt.experiment, attempt.number):
             return result
         reason = f"result.json speaks of {result.experiment}, attempt {result.attempt}"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"result.json cannot be read: {error!r}"
     return lost(attempt, "", reason)
 
@@ -107,8 +107,9 @@ def read_result(layout: Layout, attempt: Attempt) -> Result | None:
 def claimed_by(layout: Layout, attempt: Attempt) -> str | None:
     """The name of the pilot that holds an attempt; None without a claim, "" if it is unreadable."""
     try:
-        return str(json.loads(layout.claim(attempt).read_bytes())["pilot"])
-    except OSError:
-        return None
-    except (ValueError, KeyError, TypeError):
+        name = json.loads(layout.claim(attempt).read_bytes())["pilot"]
+    except (IsADirectoryError, NotADirectoryError, ValueError, KeyError, TypeError, RecursionError):
         return ""
+    except OSError:  # there is none, or the file server does not answer now
+        return None
+    return name if isinstance(name, str) else ""

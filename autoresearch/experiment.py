@@ -8,13 +8,14 @@ library only.
 
 import hashlib
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from functools import cached_property
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 SCHEMA = 1  # of experiment.json and result.json; see docs/formats.md
 
@@ -249,17 +250,30 @@ class Result:
         schema = record.get("schema") if isinstance(record, dict) else None
         if schema != SCHEMA:
             raise ValueError(f"schema should be {SCHEMA}, but was {schema!r}")
-        bpb = record["bpb"]
-        if bpb is not None and not (isinstance(bpb, float) and math.isfinite(bpb)):
-            raise ValueError(f"bpb should be a finite number or null, but was {bpb!r}")
-        return cls(
+        result = cls(
             **{
                 **record,
-                "failure": Failure(record["failure"]) if record["failure"] else None,
+                "failure": None if record["failure"] is None else Failure(record["failure"]),
                 "seconds": Seconds(**record["seconds"]),
                 "curve": tuple((t, s, v) for t, s, v in record["curve"]),
             }
         )
+        check_types(result)
+        check_types(result.seconds)
+        if (result.bpb is None) == (result.failure is None):
+            raise ValueError("a result should have either bpb or failure")
+        return result
+
+
+def check_types(record: Result | Seconds) -> None:
+    """Raises ValueError unless each field holds what its type says; containers by their own."""
+    for name, hint in get_type_hints(type(record)).items():
+        value = getattr(record, name)
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)
+        kinds += (int,) if float in kinds else ()
+        is_finite = not isinstance(value, (int, float)) or abs(value) <= sys.float_info.max
+        if isinstance(value, bool) or not isinstance(value, kinds) or not is_finite:
+            raise ValueError(f"{name} should be {hint}, numbers finite, but was {value!r:.100}")
 
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

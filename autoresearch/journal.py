@@ -17,6 +17,7 @@ import gc
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from autoresearch.process import Identity
 
 SCHEMA = 1
 GENESIS = "0" * 16
+SEGMENT = re.compile(r"[0-9]+\.jsonl")
 HEAD = len('{"chain":"') + 16 + len('"')  # bytes of a line before what the chain hashes
 
 
@@ -68,7 +70,7 @@ class Replay:
 
 def decode(line: bytes, previous: str) -> Json | None:
     """The event of one line without its newline, or None if the line is not whole or not next."""
-    if line[10 : HEAD - 1] != chained(previous, line[HEAD:]).encode():
+    if line[:HEAD] != b'{"chain":"' + chained(previous, line[HEAD:]).encode() + b'"':
         return None
     try:
         event = json.loads(line)
@@ -82,7 +84,8 @@ def read_segment(path: Path, start: End | None, limit: int | None) -> tuple[list
 
     Raises RecordError if the segment is shorter than `limit` or damaged before its tail.
     """
-    data = path.read_bytes()[:limit]
+    with readable(path):
+        data = path.read_bytes()[:limit]
     if limit is not None and len(data) < limit:
         raise RecordError(f"{path} should hold {limit} bytes, but holds {len(data)}")
     chain, n = (start.chain, start.n) if start else (GENESIS, 0)
@@ -94,8 +97,8 @@ def read_segment(path: Path, start: End | None, limit: int | None) -> tuple[list
             break
         events.append(event)
         chain, position = event.pop("chain"), newline + 1
-    rest = data[position:]
-    if rest and (limit is not None or not is_torn_tail(rest)):
+    rest = data[position:]  # a segment's first line appeared whole, so it cannot be torn
+    if rest and (limit is not None or not events or not is_torn_tail(rest)):
         raise RecordError(f"{path} is damaged at byte {position}; restore it from a backup")
     return events, End(path.name, position, chain, n + len(events)) if events else start
 
@@ -103,14 +106,29 @@ def read_segment(path: Path, start: End | None, limit: int | None) -> tuple[list
 def is_torn_tail(rest: bytes) -> bool:
     """Whether what follows the last good line can be an interrupted write.
 
-    A single write is interrupted at its end, so a whole later line means damage, not a crash.
+    A write that was never flushed may lack any part of its bytes; a whole later line means damage.
     """
     lines = rest.split(b"\n")
     return not any(line.startswith(b'{"chain":"') and line.endswith(b"}") for line in lines[1:-1])
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns what keeps the record from being read into a RecordError."""
+    try:
+        yield
+    except OSError as error:
+        raise RecordError(
+            f"{path} should be readable, but: {error.strerror}; "
+            "restore it from a backup, or its permissions"
+        ) from error
+
+
 def segments(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.glob("*.jsonl") if path.stem.isdigit())
+    """Every segment, oldest first; none if there is no such directory."""
+    with readable(directory):
+        names = os.listdir(directory) if directory.exists() else []
+    return sorted(directory / name for name in names if SEGMENT.fullmatch(name))
 
 
 def replay(directory: Path) -> Replay:
@@ -162,9 +180,11 @@ def first_event(path: Path) -> Json | None:
         with path.open("rb") as file:
             line = file.readline()
         event = json.loads(line) if line.endswith(b"\n") else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"{path} should begin with a journal event, but: {error}") from error
-    if not isinstance(event, (dict, type(None))):
+        before = event and event["previous"]
+        is_sound = not before or (before["name"] < path.name and type(before["length"]) is int)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecordError(f"{path} should begin with a journal event, but: {error!r}") from error
+    if not isinstance(event, (dict, type(None))) or not is_sound:
         raise RecordError(f"{path} should begin with a journal event, but is {line[:40]!r}")
     return event
 

@@ -49,7 +49,7 @@ def read_json(path: Path) -> Json | None:
     """The object in a small file others write, or None if it is missing or not whole."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
@@ -155,7 +155,11 @@ class Layout:
 
     def queued(self, tier: str) -> Iterator[tuple[Path, Attempt]]:
         """What waits in a tier, first in line first. One directory listing."""
-        for name in sorted(os.listdir(self.queue(tier))):
+        try:
+            names = sorted(os.listdir(self.queue(tier)))
+        except FileNotFoundError:
+            return
+        for name in names:
             parts = name.split(".")
             if len(parts) == 3 and parts[2].isdecimal():
                 yield self.queue(tier) / name, Attempt(parts[1], int(parts[2]))

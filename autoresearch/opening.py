@@ -94,7 +94,7 @@ def existing(root: Path) -> Layout:
 
 
 def read_settings(layout: Layout) -> Settings:
-    return config.from_yaml(layout.config.read_text(encoding="utf-8"))
+    return config.from_yaml(layout.config.read_bytes())
 
 
 def effective(layout: Layout) -> Settings:

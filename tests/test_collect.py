@@ -110,7 +110,7 @@ def test_an_experiment_that_fell_out_of_line_is_put_back(tmp_path: Path) -> None
     assert len(list(desk.layout.queued("screen"))) == 2
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"schema": 99}', '{"schema": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"schema": 99}', '{"schema": 1}', "[" * 100_000])
 def test_an_unreadable_result_is_a_failure_of_the_node(tmp_path: Path, text: str) -> None:
     desk = open_desk(tmp_path)
     (id,) = desk.ask(1)
@@ -148,6 +148,23 @@ def test_what_nobody_can_run_any_more_is_made_again(tmp_path: Path, damage: str)
     desk.answer(desk.claim(id, "q", number=2), 1.25)
     look(desk)
     assert desk.history.entries[id].bpb == 1.25
+
+
+@pytest.mark.parametrize("damage", ["a folder", "bytes", "a number", "attempt is a file"])
+def test_a_claim_that_cannot_be_read_is_a_lost_attempt(tmp_path: Path, damage: str) -> None:
+    desk = open_desk(tmp_path)
+    (id,) = desk.ask(1)
+    claim = desk.layout.claim(desk.claim(id, "p"))
+    claim.unlink()
+    if damage == "attempt is a file":
+        claim.parent.rmdir()
+        claim.parent.touch()
+    elif damage == "a folder":
+        claim.mkdir()
+    else:
+        claim.write_bytes(b"\xff" if damage == "bytes" else b'{"pilot": 3}')
+    look(desk)
+    assert desk.history.retries == {"node_failed": 1}
 
 
 def test_a_result_of_another_experiment_is_refused(tmp_path: Path) -> None:

@@ -57,14 +57,16 @@ results = st.builds(
     experiment=words,
     attempt=st.integers(1, 9),
     pilot=words,
-    bpb=st.none() | finite,
-    failure=st.none() | st.sampled_from(Failure),
     seconds=st.builds(Seconds, *[st.floats(0, 1e6)] * 4),
     parameters=mappings,
     curve=st.lists(st.tuples(finite, st.integers(0, 99), finite), max_size=3).map(tuple),
     device=mappings,
     probes=mappings,
     hashes=st.dictionaries(words, words, max_size=3),
+)
+scored = st.one_of(
+    st.builds(lambda r, bpb: replace(r, bpb=bpb), results, finite),
+    st.builds(lambda r, failure: replace(r, failure=failure), results, st.sampled_from(Failure)),
 )
 
 BASE = Experiment(
@@ -91,7 +93,7 @@ def test_a_wave_crosses_json_unchanged(wave: Wave) -> None:
     assert Wave.from_json(through(wave.to_json())) == wave
 
 
-@given(results)
+@given(scored)
 def test_a_result_crosses_json_unchanged(result: Result) -> None:
     assert Result.from_json(through(result.to_json())) == result
 
@@ -147,6 +149,40 @@ def test_a_result_of_another_schema_is_refused() -> None:
     record = through(Result("e", 1, "p").to_json()) | {"schema": 99}
     with pytest.raises(ValueError, match="schema should be 1, but was 99"):
         Result.from_json(record)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bpb": "x"},
+        {"bpb": True},
+        {"bpb": float("nan")},
+        {"bpb": float("inf")},
+        {"bpb": 10**400},
+        {"bpb": None},
+        {"failure": "crashed"},
+        {"failure": ""},
+        {"failure": "tired"},
+        {"attempt": 1.0},
+        {"pilot": None},
+        {"reason": ["x"]},
+        {"ended": float("nan")},
+        {"steps": True},
+        {"parameters": []},
+        {"seconds": {"train": float("inf")}},
+        {"seconds": {"train": "x"}},
+    ],
+)
+def test_a_result_of_wrong_types_is_refused(changes: dict[str, Any]) -> None:
+    record = through(Result("e", 1, "p", 1.5).to_json()) | changes
+    with pytest.raises(ValueError, match=r"should|is not a valid"):
+        Result.from_json(record)
+
+
+def test_a_whole_number_is_a_score_too_and_a_diverged_curve_passes() -> None:
+    record = through(Result("e", 1, "p", 2.0).to_json())
+    curve = [[0.5, 1, float("nan")]]
+    assert Result.from_json(record | {"bpb": 2, "ended": 3, "curve": curve}).bpb == 2
 
 
 def test_no_number_is_written_that_json_lacks() -> None:

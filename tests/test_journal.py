@@ -102,6 +102,41 @@ def test_damage_in_a_first_line_is_an_error_and_not_a_loss(
         replay(tmp_path / "j")
 
 
+@pytest.mark.parametrize("offset", range(30))
+def test_any_damaged_byte_at_the_start_of_a_line_is_noticed(tmp_path: Path, offset: int) -> None:
+    write(tmp_path, [{"type": "a"}, {"type": "b"}])
+    path = tmp_path / "000001.jsonl"
+    for start in (0, path.read_bytes().index(b"\n") + 1):
+        data = bytearray(path.read_bytes())
+        data[start + offset] ^= 1
+        (tmp_path / "j").mkdir(exist_ok=True)
+        (tmp_path / "j" / path.name).write_bytes(data)
+        with pytest.raises(RecordError, match=path.name):
+            replay(tmp_path / "j")
+
+
+@pytest.mark.parametrize(
+    "previous",
+    ["3", "{}", '{"name":"000002.jsonl","length":9}', '{"name":"000001.jsonl","length":"9"}'],
+)
+def test_a_segment_that_names_no_earlier_one_is_an_error(tmp_path: Path, previous: str) -> None:
+    write(tmp_path, [{"type": "a"}], [{"type": "b"}])
+    (tmp_path / "000002.jsonl").write_text(f'{{"previous":{previous}}}\n', encoding="utf-8")
+    with pytest.raises(RecordError, match=r"000002\.jsonl"):
+        replay(tmp_path)
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "j", [{"type": "a"}])
+    (tmp_path / "j" / "000002.jsonl").mkdir()
+    with pytest.raises(RecordError, match=r"000002\.jsonl"):
+        replay(tmp_path / "j")
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match="file should be readable"):
+        replay(tmp_path / "file")
+    assert replay(tmp_path / "none").events == []
+
+
 def test_a_removed_line_is_noticed(tmp_path: Path) -> None:
     write(tmp_path, [{"type": "a", "k": i} for i in range(5)])
     path = tmp_path / "000001.jsonl"

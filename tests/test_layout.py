@@ -75,6 +75,10 @@ def test_what_is_no_entry_is_passed_over(tmp_path: Path) -> None:
     assert list(layout.queued("screen")) == []
 
 
+def test_without_a_folder_nothing_waits(tmp_path: Path) -> None:
+    assert list(Layout(tmp_path).queued("screen")) == []
+
+
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_atomically(path, "old")

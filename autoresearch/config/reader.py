@@ -82,7 +82,9 @@ def mapping(values: object, key: str) -> dict[str, Any]:
     """`values`, if they are names with values. An empty YAML file counts as having none."""
     values = {} if values is None else values
     if not isinstance(values, dict):
-        raise ConfigError(f"{key} should hold names with values, but was {values!r}")
+        raise ConfigError(
+            f"{key or 'the settings'} should hold names with values, but was {values!r}"
+        )
     for name in values:
         if not isinstance(name, str):
             raise ConfigError(f"{dotted(key, str(name))} should be a name, but {name!r} is none")

@@ -23,9 +23,11 @@ def to_yaml(settings: Settings) -> str:
     return f"{HEADER}{body}"
 
 
-def from_yaml(text: str) -> Settings:
-    """The inverse of `to_yaml`. Raises ConfigError."""
+def from_yaml(text: str | bytes) -> Settings:
+    """The inverse of `to_yaml`, also of the bytes in a file. Raises ConfigError."""
     try:
         return read(Settings, yaml.safe_load(text))
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise ConfigError("config.yaml should hold settings, but is nested too deeply") from None
+    except (yaml.YAMLError, ValueError, AttributeError) as error:  # 2026-13-01 is a ValueError
         raise ConfigError(f"config.yaml should be YAML, but: {one_line(error)}") from None

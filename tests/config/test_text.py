@@ -72,11 +72,15 @@ def test_a_composed_campaign_survives_and_names_our_version(here: Path) -> None:
     [
         ("name: [", "config.yaml should be YAML"),
         ("", "name should be set"),
-        ("3", "should hold names with values"),
+        ("3", "^the settings should hold names with values"),
+        (b"name: \xff", "config.yaml should be YAML"),
+        ("[" * 10_000, "nested too deeply"),
+        ("name: 2026-13-01", "config.yaml should be YAML"),
+        ("name: !!timestamp x", "config.yaml should be YAML"),
         ("nmae: x", "there is no key 'nmae'; did you mean name?"),
     ],
 )
-def test_a_damaged_file_is_named_in_one_line(text: str, complaint: str) -> None:
+def test_a_damaged_file_is_named_in_one_line(text: str | bytes, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint) as caught:
         from_yaml(text)
     assert "\n" not in str(caught.value)

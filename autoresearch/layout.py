@@ -10,6 +10,7 @@ Nothing else in the project joins a path below a campaign. Runs on compute nodes
     experiments/<id>/          experiment.json, train.py, attempt-N/{claim, result.json, log.txt}
     pilots/<pilot>.json        who a pilot is (host, pid, tier); pilots/<batch>/ is submitit's
     control/                   requests to the controller and to the pilots
+    replays/                   experiments run again by `autoresearch replay`
     wandb/                     offline W&B runs, brought home
     report/                    results.tsv, progress.png
 """

@@ -5,6 +5,7 @@ takes turns until the campaign has ended. All that matters is in the journal bef
 upon, so a controller may be killed between any two lines, and the next one goes on from the record.
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,11 +13,13 @@ from dataclasses import asdict, dataclass, field
 from autoresearch import dispatch, judge
 from autoresearch.cluster.interface import Cluster
 from autoresearch.collect import collect, jobs
+from autoresearch.entry import Crown, Purpose
 from autoresearch.experiment import Candidate, Json, Scalar, Wave
-from autoresearch.history import Crown, History, Purpose
+from autoresearch.history import History
 from autoresearch.journal import now
-from autoresearch.layout import Layout, read_json
+from autoresearch.layout import Layout, read_json, write_atomically
 from autoresearch.lease import Lease
+from autoresearch.placement import depth, pause
 from autoresearch.planning import PlannerFailed, Planning, request
 from autoresearch.record import Record
 from autoresearch.settings import Settings
@@ -24,6 +27,9 @@ from autoresearch.sources import Sources, bake, parameters
 from autoresearch.spending import allowance, is_overdrawn, reserve
 
 PATIENCE = 3  # planner failures in a row before the search ends
+VISIT_SECONDS = 120.0  # that a controller which only looks in stays at most
+LONGEST_ABSENCE = 3600.0  # seconds; a controller may also have been away for other reasons
+LISTEN_SECONDS = 0.5  # between two looks, while resting, at what would end the rest
 FAREWELL_SECONDS = 60.0  # for idle pilots to notice that the campaign has ended
 
 
@@ -41,6 +47,9 @@ class Campaign:
     planner_failures: int = 0
     asked: int = -1  # results known when the planner last had nothing to propose
     stopping: str = ""  # why no new work is started, or "" while it is
+    cutting: bool = False  # what runs has been told to end
+    absence: float = 0.0  # seconds that no controller will be there after this one
+    noticed: list[str] = field(default_factory=list)  # what the cluster last let us know
     known: dict[str, Mapping[str, Scalar]] = field(default_factory=dict)
 
     @property
@@ -60,15 +69,37 @@ def run(campaign: Campaign, watch: Callable[[Campaign], None]) -> str:
         step(campaign)
         watch(campaign)
         if not campaign.history.ended:
-            time.sleep(campaign.settings.cluster.poll_seconds)
+            rest(campaign)
     dismiss(campaign)
+    return campaign.history.ended
+
+
+def visit(campaign: Campaign) -> str:
+    """Take turns until nothing is left to do without waiting for results; then leave.
+
+    Return why the campaign has ended, or "". The pilots work on through the line meanwhile.
+    """
+    campaign.absence = min(campaign.history.absence, LONGEST_ABSENCE)  # as last time
+    until = time.monotonic() + VISIT_SECONDS
+    before = -1
+    while not campaign.history.ended and time.monotonic() < until:
+        if campaign.planning is not None and not campaign.planning.is_done:
+            time.sleep(LISTEN_SECONDS)
+        elif campaign.record.events == before and not campaign.planning:
+            break
+        before = campaign.record.events
+        step(campaign)
+    drop_planning(campaign)
+    if campaign.history.ended:
+        dismiss(campaign)
     return campaign.history.ended
 
 
 def step(campaign: Campaign) -> None:
     """One turn. Raises UserError for what the user must mend; nothing is lost then."""
-    campaign.lease.renew()
+    hold(campaign)
     collect(campaign.record, campaign.layout, campaign.cluster)
+    pass_on(campaign)
     heed(campaign)
     if campaign.stopping:
         wind_down(campaign)
@@ -77,10 +108,31 @@ def step(campaign: Campaign) -> None:
     dispatch.propose(campaign.record, affordable(campaign))
     plan(campaign)
     dispatch.enqueue(campaign.record, campaign.layout, campaign.sources)
-    dispatch.staff(
-        campaign.record, campaign.layout, campaign.cluster, campaign.settings.cluster.tiers
-    )
+    dispatch.staff(campaign.record, campaign.layout, campaign.cluster, campaign.settings)
     conclude(campaign)
+
+
+def rest(campaign: Campaign) -> None:
+    """Until the next turn is due, or something here asks for one sooner."""
+    until = time.monotonic() + pause(campaign.history, campaign.settings, now())
+    before = campaign.stopping
+    while (left := until - time.monotonic()) > 0 and not is_called(campaign, before):
+        time.sleep(min(left, LISTEN_SECONDS))
+        hold(campaign)
+
+
+def hold(campaign: Campaign) -> None:
+    """Say that we are still here, if we still are who decides. Raises TakenOver."""
+    if campaign.lease.is_due:
+        campaign.record.journal.check()
+        campaign.lease.renew()
+
+
+def is_called(campaign: Campaign, before: str) -> bool:
+    """Whether a wave has come, or somebody wants the campaign to stop."""
+    has_wave = campaign.planning is not None and campaign.planning.is_done
+    is_asked = not before and campaign.layout.stop.exists()
+    return has_wave or is_asked or campaign.stopping != before
 
 
 # ---- judge -----------------------------------------------------------------------------------
@@ -152,17 +204,23 @@ def plan(campaign: Campaign) -> None:
 
 
 def is_running_dry(campaign: Campaign) -> bool:
-    """Whether fewer experiments wait than there are pilots to take them."""
-    tier = campaign.history.screen
-    pilots = campaign.settings.cluster.tiers[tier].pilots
-    news = results(campaign.history) != campaign.asked
-    return news and campaign.history.waiting(tier) < pilots
+    """Whether fewer experiments wait than pilots may take before the next wave can be there."""
+    history = campaign.history
+    news = results(history) != campaign.asked
+    return news and history.waiting(history.screen) < needed(campaign)
+
+
+def needed(campaign: Campaign) -> int:
+    """How many screening experiments must wait for pilots."""
+    return depth(campaign.history, campaign.settings, now(), campaign.absence)
 
 
 def room(campaign: Campaign) -> int:
     """How many proposals the next wave may have."""
-    tier = campaign.settings.cluster.tiers[campaign.history.screen]
-    wanted = campaign.settings.search.wave or tier.pilots
+    history = campaign.history
+    tier = campaign.settings.cluster.tiers[history.screen]
+    short = needed(campaign) - history.waiting(history.screen)
+    wanted = campaign.settings.search.wave or max(tier.pilots, short)
     kept = reserve(campaign.history, campaign.settings)
     return int(min(wanted, (remaining(campaign) - kept) // campaign.settings.search.rungs[0]))
 
@@ -201,6 +259,13 @@ def take_answer(campaign: Campaign, planning: Planning) -> None:
     campaign.asked = -1 if wave.proposals else planning.asked  # else ask again when there is news
     if wave.exhausted:
         campaign.record.append({"type": "search_ended", "reason": "nothing left to propose"})
+
+
+def drop_planning(campaign: Campaign) -> None:
+    """Wait for no answer any more: whoever comes next asks again, with the same seed."""
+    if campaign.planning is not None:
+        campaign.planning.close()
+        campaign.planning = None
 
 
 def screening(campaign: Campaign, wave: Wave) -> list[judge.Request]:
@@ -250,11 +315,18 @@ def baseline_failure(history: History) -> str:
     return ""
 
 
+def pass_on(campaign: Campaign) -> None:
+    """Leave what the cluster lets people know where `status` finds it."""
+    notices = campaign.cluster.notices()
+    if notices != campaign.noticed:
+        campaign.noticed = notices
+        write_atomically(campaign.layout.notices, json.dumps({"schema": 1, "notices": notices}))
+
+
 def heed(campaign: Campaign) -> None:
     """Take in what people ask for beside the controller: to stop, to promote a candidate."""
     wish = read_json(campaign.layout.stop)
     if wish is not None:
-        campaign.layout.stop.unlink(missing_ok=True)
         stop(campaign, "stopped by request", at_once=bool(wish.get("now")))
     for path in sorted(campaign.layout.promotions.glob("*.json")):
         wish = read_json(path) or {}
@@ -270,6 +342,7 @@ def dismiss(campaign: Campaign) -> None:
     campaign.layout.drain.touch()
     deadline = time.monotonic() + FAREWELL_SECONDS
     while campaign.history.live_pilots() and time.monotonic() < deadline:
+        campaign.cluster.withdraw(jobs(campaign.history))
         collect(campaign.record, campaign.layout, campaign.cluster)
         time.sleep(campaign.settings.cluster.poll_seconds)
 
@@ -277,16 +350,17 @@ def dismiss(campaign: Campaign) -> None:
 def wind_down(campaign: Campaign) -> None:
     """Start nothing more; end when the last pilot has put down what it ran."""
     campaign.layout.drain.touch()
-    if campaign.planning is not None:
-        campaign.planning.close()
-        campaign.planning = None
+    campaign.cluster.withdraw(jobs(campaign.history))
+    drop_planning(campaign)
     if not campaign.history.live_pilots():
         campaign.record.append({"type": "ended", "reason": campaign.stopping})
+        campaign.layout.stop.unlink(missing_ok=True)
 
 
 def stop(campaign: Campaign, reason: str, *, at_once: bool = False) -> None:
     """Ask for the end: what runs is finished, or, at once, recorded as preempted and kept."""
     campaign.stopping = campaign.stopping or reason
     campaign.layout.drain.touch()
-    if at_once:
+    if at_once and not campaign.cutting:
+        campaign.cutting = True
         campaign.cluster.cancel(jobs(campaign.history))

@@ -1,8 +1,8 @@
 """The command line: which verbs there are, and the one boundary where errors become exit codes.
 
 Exit codes: 0 done, 1 something the user can mend (one line on stderr), 3 our own mistake (a
-traceback in a file), 130 interrupted. A verb's module is imported only when it is called, so that
-`--help` costs nothing.
+traceback in a file), 75 told to leave by SIGUSR1 (start us again), 130 interrupted. A verb's module
+is imported only when it is called, so that `--help` costs nothing.
 """
 
 import argparse
@@ -42,12 +42,33 @@ Done once; a second time it finds everything there.
   autoresearch prepare
   autoresearch prepare task=tiny
 """,
+    "probe": """\
+Write conf/cluster/NAME.yaml from what Slurm says of this site: partitions, GPUs, accounts, limits.
+Read it before you use it; NAME is the cluster's own unless you give one.
+
+  autoresearch probe
+  autoresearch probe mysite --print
+""",
+    "doctor": """\
+Find out whether a campaign would work: checks here first, then a tiny job in every partition of
+every tier. Exit code 1 if something is found that a campaign would fail by.
+
+  autoresearch doctor
+  autoresearch doctor cluster=mysite task=gpt
+""",
     "run": RUN_HELP,
     "resume": """\
 Go on with a campaign that was stopped, killed, or has ended; with settings amended if given.
 
   autoresearch resume campaigns/tiny
   autoresearch resume campaigns/tiny budget.experiments=80
+""",
+    "step": """\
+Look in on a campaign: do what is due and leave, in seconds. For cron or scrontab, where no process
+may stay; pilots work on through the queue in between. `run --leave` begins such a campaign.
+
+  autoresearch step campaigns/tiny
+  */5 * * * *  autoresearch step /path/to/campaigns/tiny
 """,
     "stop": """\
 End a campaign from another terminal: what runs is finished, unless --now, and nothing is started.
@@ -76,8 +97,11 @@ HIDDEN = "complete"  # for completion scripts
 # Every verb for people, with its line in the list.
 VERBS = {
     "prepare": "make token files of text, once per task",
+    "probe": "write a Slurm site's settings from what it says of itself",
+    "doctor": "find out whether a campaign would work here",
     "run": "start a campaign",
     "resume": "go on with a campaign, with more budget if given",
+    "step": "look in on a campaign, do what is due and leave: for cron",
     "stop": "end a campaign; it can be resumed",
     "replay": "run one experiment again, from the record",
     "promote": "test a candidate against the champion next",
@@ -128,12 +152,26 @@ def add_campaign_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     prepare = add_verb(verbs, "prepare")
     prepare.add_argument("--force", action="store_true", help="make them again from nothing")
     add_overrides(prepare)
+    probe = add_verb(verbs, "probe")
+    probe.add_argument("name", metavar="NAME", nargs="?", help="of the file, and of cluster=NAME")
+    probe.add_argument("--print", action="store_true", help="print it, write nothing")
+    probe.add_argument("--force", action="store_true", help="write it anew if it is there")
+    doctor = add_verb(verbs, "doctor")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    minutes = "minutes to wait in the queue; default: 10"
+    doctor.add_argument("--minutes", metavar="N", type=float, default=10.0, help=minutes)
+    add_overrides(doctor)
     run = add_verb(verbs, "run")
     run.add_argument("--cfg", choices=["job"], help="print the settings and stop")
+    go_on = "go on with the campaign if it is there already"
+    leave = "look after it once and leave: `step` goes on"
+    run.add_argument("--leave", action="store_true", help=leave)
+    run.add_argument("--continue", dest="go_on", action="store_true", help=go_on)
     add_overrides(run)
     resume = add_verb(verbs, "resume")
     add_directory(resume)
     add_overrides(resume)
+    add_directory(add_verb(verbs, "step"))
     stop = add_verb(verbs, "stop")
     add_directory(stop)
     stop.add_argument("--now", action="store_true", help="do not finish what runs")

@@ -4,39 +4,95 @@ Looks only at experiments that are not finished: one listing per tier's queue, a
 attempt that has left it. A pilot that is gone with its claim unanswered has lost an attempt.
 """
 
+import contextlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from autoresearch.cluster.interface import Cluster
+from autoresearch.cluster.interface import Cluster, Phase, Sighting
 from autoresearch.dispatch import put_in_line
+from autoresearch.entry import Entry, brief
 from autoresearch.experiment import Attempt, Failure, Json, Result, State, plain
-from autoresearch.history import Entry, History, brief
-from autoresearch.layout import Layout
+from autoresearch.history import History
+from autoresearch.journal import now
+from autoresearch.layout import Layout, read_json
 from autoresearch.record import Record
 
-ATTEMPTS = 3  # of one experiment, before the machine's failures are taken for its own
+# Attempts of one experiment before the machine's failures are taken for its own. Whoever is
+# preempted has done nothing wrong, and on a preemptible partition it is often.
+ATTEMPTS = {Failure.node_failed: 3, Failure.preempted: 20}
+
+Sightings = Mapping[str, Sighting]
 
 
 def collect(record: Record, layout: Layout, cluster: Cluster) -> int:
     """Take in everything that happened since the last look; return how many results came."""
     history = record.history
-    gone = set(cluster.gone(jobs(history)))  # before results: what they wrote is then all there is
+    seen = sightings(history, layout, cluster)  # before results: what the dead wrote is then there
     queued = {attempt for tier in history.tiers for _, attempt in layout.queued(tier)}
-    events: list[Json] = []
+    events = list(beginnings(history, seen))
     for entry in list(history.active.values()):
         if entry.state is not State.proposed and entry.current not in queued:
-            events += look_at(layout, entry, history, gone)
-    events += [{"type": "pilot_ended", "pilot": name} for name in gone]
-    record.append(*events)
+            events += look_at(layout, entry, history, seen, cluster.lag)
+    record.append(*events, *endings(history, seen))
     return sum(event["type"] == "finished" for event in events)
 
 
 def jobs(history: History) -> dict[str, Json]:
-    """What the cluster knows pilots by: the job of each that has not been seen to be gone."""
-    return {pilot.name: pilot.job for pilot in history.live_pilots()}
+    """What the cluster knows pilots by: those that have not been seen to be gone.
+
+    Also those at work that no record knows: asked for by a controller that was superseded.
+    """
+    known = {
+        pilot.name: pilot.job | {"submitted": pilot.submitted, "started": pilot.started}
+        for pilot in history.live_pilots()
+    }
+    strangers = {
+        entry.pilot: {"submitted": entry.since, "started": entry.since}
+        for entry in history.active.values()
+        if entry.state is State.running and entry.pilot not in history.pilots
+    }
+    return known | strangers
 
 
-def look_at(layout: Layout, entry: Entry, history: History, gone: set[str]) -> Iterator[Json]:
+def sightings(history: History, layout: Layout, cluster: Cluster) -> Sightings:
+    """What has become of every live pilot. One that has said goodbye is gone, whatever else."""
+    asked = jobs(history)
+    found = dict(cluster.look(asked))
+    for name, job in asked.items():
+        own = read_json(layout.pilot(name)) or {}
+        if isinstance(own.get("ended"), float):
+            seen = found.get(name, Sighting(Phase.gone))
+            started = seen.started or job["started"] or float(own["started"])
+            node = seen.node or str(own.get("host", ""))
+            found[name] = Sighting(Phase.gone, "went home", node, started, own["ended"])
+    return found
+
+
+def beginnings(history: History, seen: Sightings) -> Iterator[Json]:
+    for name, sighting in seen.items():
+        pilot = history.pilots.get(name)
+        if pilot and pilot.started is None and sighting.started is not None:
+            where = {"started": sighting.started, "node": sighting.node}
+            yield {"type": "pilot_started", "pilot": name, **where}
+
+
+def endings(history: History, seen: Sightings) -> Iterator[Json]:
+    for name, sighting in seen.items():
+        if name in history.pilots and sighting.phase is Phase.gone:
+            yield {
+                "type": "pilot_ended",
+                "pilot": name,
+                "ended": sighting.ended or now(),
+                "failure": sighting.failure,
+                "reason": plain(sighting.reason, 300),
+            }
+
+
+def look_at(
+    layout: Layout, entry: Entry, history: History, seen: Sightings, lag: float
+) -> Iterator[Json]:
     """What became of one attempt that is no longer in line."""
     attempt = entry.current
     result = read_result(layout, attempt)
@@ -49,8 +105,9 @@ def look_at(layout: Layout, entry: Entry, history: History, gone: set[str]) -> I
     elif not pilot:
         what = "its frozen files are gone" if pilot is None else "its claim cannot be read"
         yield outcome(entry, lost(attempt, "", what))
-    elif pilot in gone or is_over(history, pilot):
-        yield outcome(entry, lost(attempt, pilot, f"pilot {pilot} ended without a result"))
+    elif (end := end_of(history, seen, pilot)) is not None:
+        if now() - (end.ended or now()) >= lag:
+            yield outcome(entry, replace(lost(attempt, pilot, end.reason), failure=end.failure))
     elif entry.state is State.queued:
         yield {
             "type": "running",
@@ -60,21 +117,34 @@ def look_at(layout: Layout, entry: Entry, history: History, gone: set[str]) -> I
         }
 
 
+def end_of(history: History, seen: Sightings, pilot: str) -> Sighting | None:
+    """How a pilot that left an attempt without a result has ended; None while it may live."""
+    sighting, known = seen.get(pilot), history.pilots.get(pilot)
+    if sighting is None or sighting.phase is not Phase.gone:
+        if known is None or known.ended is None:
+            return None
+        end = (known.reason, known.node, known.started, known.ended, known.failure)
+        sighting = Sighting(Phase.gone, *end)
+    where = f" on {sighting.node}" if sighting.node else ""
+    return replace(
+        sighting,
+        reason=f"pilot {pilot} {sighting.reason or 'ended'}{where}, without a result",
+        failure=sighting.failure or Failure.node_failed,
+    )
+
+
 def lost(attempt: Attempt, pilot: str, reason: str) -> Result:
     """What stands for the result of an attempt that has none."""
-    number = attempt.number
-    return Result(attempt.experiment, number, pilot, None, Failure.node_failed, plain(reason, 300))
-
-
-def is_over(history: History, pilot: str) -> bool:
-    return pilot in history.pilots and history.pilots[pilot].ended is not None
+    what = plain(reason, 300)
+    where = (attempt.experiment, attempt.number, pilot)
+    return Result(*where, failure=Failure.node_failed, reason=what, ended=now())
 
 
 def outcome(entry: Entry, result: Result) -> Json:
     """A finished experiment, or an attempt lost to the machine that will be made again."""
     where: Json = {"experiment": result.experiment, "attempt": result.attempt}
     failure = result.failure
-    if failure is not None and failure.is_infrastructure and entry.attempt < ATTEMPTS:
+    if failure is not None and entry.lost[failure] + 1 < ATTEMPTS.get(failure, 0):
         return {
             "type": "lost",
             **where,
@@ -90,6 +160,8 @@ def read_result(layout: Layout, attempt: Attempt) -> Result | None:
 
     One that does not parse, or speaks of another experiment, is a failure of the node.
     """
+    with contextlib.suppress(OSError):
+        os.listdir(layout.attempt(attempt))  # NFS then forgets that there was no such file
     try:
         content = layout.result(attempt).read_bytes()
     except OSError:

@@ -13,14 +13,17 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from autoresearch.cluster.interface import Cluster
+from autoresearch.cluster.interface import Cluster, Refused, batch_of
+from autoresearch.entry import Entry, Purpose
 from autoresearch.errors import CampaignError
-from autoresearch.experiment import Experiment, Json, State, Wave
-from autoresearch.history import Entry, History, Purpose
+from autoresearch.experiment import Experiment, Failure, Json, State, Wave, plain
+from autoresearch.history import History
+from autoresearch.journal import now
 from autoresearch.judge import Request
 from autoresearch.layout import Layout
+from autoresearch.placement import life
 from autoresearch.record import Record
-from autoresearch.settings import Tier
+from autoresearch.settings import Settings
 from autoresearch.sources import Sources
 
 USELESS = 12  # pilots in a row that took nothing, at least, before we ask for no more
@@ -123,34 +126,63 @@ def queue_entry(layout: Layout, entry: Entry) -> Path:
     return layout.queue_entry(entry.tier, rank, entry.current)
 
 
-def staff(record: Record, layout: Layout, cluster: Cluster, tiers: dict[str, Tier]) -> None:
-    """Keep as many pilots alive in each tier as there is work for and the tier allows."""
-    for tier, settings in tiers.items():
-        work = sum(entry.tier == tier for entry in record.history.active.values())
-        missing = min(work, settings.pilots) - len(record.history.live_pilots(tier))
-        if missing > 0 and record.history.waiting(tier) > 0:
-            check_use(record.history, layout, tier, settings.pilots)
-            submit(record, layout, cluster, tier, missing)
+def staff(record: Record, layout: Layout, cluster: Cluster, settings: Settings) -> None:
+    """Keep as many pilots alive in each tier as there is work for and the tier allows.
+
+    The tier with the most urgent work comes first: the cluster may not have room for all.
+    """
+    history = record.history
+    for tier in sorted(settings.cluster.tiers, key=history.urgency):
+        allowed = settings.cluster.tiers[tier]
+        work = sum(entry.tier == tier for entry in history.active.values())
+        missing = min(work, allowed.pilots) - len(history.live_pilots(tier))
+        if missing > 0 and history.waiting(tier) > 0:
+            check_use(history, layout, tier, allowed.pilots)
+            for count in cluster.batches(tier, missing):
+                hire(record, layout, cluster, settings, tier=tier, count=count)
 
 
 def check_use(history: History, layout: Layout, tier: str, pilots: int) -> None:
     """Raises CampaignError if pilot after pilot has ended without taking any of the work."""
     useless = history.useless_pilots(tier)
     if len(useless) >= max(USELESS, 3 * pilots):
+        last = useless[0]
+        how = f" ({last.reason})" if last.reason else ""
         raise CampaignError(
             f"pilots of tier {tier} should take experiments, but the last {len(useless)} ended "
-            f"without one; see why in {layout.pilots / useless[0].name}, then `autoresearch resume "
-            f"{layout.root}`"
+            f"without one{how}; see why in {log_folder(layout, last.name)}, then "
+            f"`autoresearch resume {layout.root}`"
         )
 
 
-def submit(record: Record, layout: Layout, cluster: Cluster, tier: str, count: int) -> None:
-    """Ask the cluster for pilots. Their names are on record before, their jobs after."""
-    names = [f"{tier}-{secrets.token_hex(4)}" for _ in range(count)]
+def log_folder(layout: Layout, pilot: str) -> Path:
+    """Where what a pilot printed lies: of its own, or of its batch."""
+    own = layout.pilots / pilot
+    return own if own.is_dir() else layout.pilots / batch_of(pilot)
+
+
+def hire(
+    record: Record, layout: Layout, cluster: Cluster, settings: Settings, *, tier: str, count: int
+) -> None:
+    """Ask for a batch of pilots. Their names are on record before, their jobs after."""
+    batch = f"{tier}-{secrets.token_hex(4)}"
+    names = [f"{batch}-{k}" for k in range(count)]
+    minutes = life(record.history, settings, tier, cluster.longest(tier), now())
     layout.pilots.mkdir(exist_ok=True)
-    record.append({"type": "submitting", "tier": tier, "pilots": names})
-    jobs = cluster.submit(tier, names)
+    record.append({"type": "submitting", "tier": tier, "pilots": names, "minutes": minutes})
+    avoid = record.history.bad_nodes(settings.cluster.exclude_after)
+    try:
+        jobs = cluster.submit(tier, names, minutes, avoid)
+    except Refused as refusal:
+        record.append(*(refused(name, str(refusal)) for name in names))
+        return
     record.append({"type": "submitted", "jobs": jobs})
+
+
+def refused(pilot: str, reason: str) -> Json:
+    """The end of a pilot that never was."""
+    why = {"failure": Failure.cancelled, "reason": plain(reason, 300)}
+    return {"type": "pilot_ended", "pilot": pilot, **why}
 
 
 def settled(layout: Layout, tiers: Iterable[str]) -> None:

@@ -4,6 +4,7 @@
     ├── UserError             what a user can cause and mend: one clear line, exit code 1
     │   ├── ConfigError       an unknown key, a wrong type, a value out of range, an empty space
     │   ├── DataError         missing, damaged or too little data
+    │   ├── ClusterError      a cluster that is not there, or refuses what we ask of it
     │   ├── CampaignError     a directory that is no campaign, is in use, or cannot be written
     │   └── SourceError       a train.py that cannot be read, or an edit that does not apply
     ├── RecordError           a journal or result that contradicts itself (never a torn tail)
@@ -33,6 +34,10 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """Prepared data that is missing, damaged or too small."""
+
+
+class ClusterError(UserError):
+    """A cluster that is not there, or that refuses what we ask of it."""
 
 
 class CampaignError(UserError):

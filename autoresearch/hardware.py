@@ -1,9 +1,15 @@
 """What a GPU is called: the short type that makes two devices one cell.
 
 Shared by the controller, which reads `nvidia-smi -L`, and the node, which asks CUDA.
+
+A type that begins with `fake-` is dealt out by Slurm like the type that follows, but is no GPU:
+programs run on the CPU. For test clusters without GPUs; every table shows the whole name.
 """
 
 import re
+import subprocess
+
+FAKE = "fake-"
 
 MEMORY = re.compile(r"\d+gb|hbm.*|pcie|sxm.*|nvl")  # where the model ends and its make begins
 MAKERS = {"nvidia", "geforce", "tesla", "quadro", "generation", "graphics"}
@@ -23,3 +29,35 @@ def gpu_type(name: str) -> str:
             kept.append(word)
     short = "".join(kept) or "gpu"
     return f"{short}-{part}" if part else short
+
+
+def is_fake(device: str) -> bool:
+    return device.startswith(FAKE)
+
+
+def gpus_here() -> list[str]:
+    """The type of every GPU that `nvidia-smi -L` shows us; a MIG slice is its own type."""
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return gpus_of(listing)
+
+
+def gpus_of(listing: str) -> list[str]:
+    """What `nvidia-smi -L` says, as types. A GPU cut into MIG slices counts as its slices."""
+    found: list[str] = []
+    whole = ""  # the GPU whose slices may follow
+    for line in listing.splitlines():
+        gpu = re.match(r"GPU \d+: (.+?) \(UUID", line)
+        part = re.match(r"\s+MIG (\S+)", line)
+        if gpu:
+            whole = gpu_type(gpu[1])
+            found.append(whole)
+        elif part:
+            if found and found[-1] == whole:
+                found.pop()
+            found.append(f"{whole}-{part[1]}")
+    return found

@@ -6,120 +6,22 @@ docs/formats.md. It answers questions; it decides nothing (that is `judge`) and 
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import takewhile
 from typing import Self
 
+from autoresearch.entry import Crown, Entry, PilotRecord, Purpose, from_brief
 from autoresearch.errors import RecordError
 from autoresearch.experiment import (
-    Attempt,
     Candidate,
     Cell,
     Experiment,
     Failure,
     Json,
-    Result,
-    Seconds,
     Split,
     State,
     Wave,
 )
 from autoresearch.journal import collector_paused
-
-
-class Purpose(StrEnum):
-    """Why an experiment was asked for. The order is the order in which pilots claim them."""
-
-    crown = "crown"
-    certify = "certify"
-    baseline = "baseline"
-    replay = "replay"
-    climb = "climb"
-    screen = "screen"
-
-    @property
-    def priority(self) -> int:
-        return list(Purpose).index(self)
-
-
-@dataclass
-class Entry:
-    """One experiment and where it stands. Changed by `History.apply` alone."""
-
-    experiment: Experiment
-    purpose: Purpose
-    tier: str
-    wave: int  # 0: not a planner's
-    description: str
-    order: int  # experiments are numbered as they are proposed
-    state: State = State.proposed
-    attempt: int = 0  # the current attempt's number; 0: none yet
-    pilot: str = ""
-    result: Result | None = None
-
-    @property
-    def current(self) -> Attempt:
-        return Attempt(self.experiment.id, self.attempt)
-
-    @property
-    def bpb(self) -> float | None:
-        return self.result.bpb if self.result else None
-
-    @property
-    def has_failed(self) -> bool:
-        return self.result is not None and self.result.failure is not None
-
-
-@dataclass
-class PilotRecord:
-    """One pilot: when it was asked for and when it was seen to be gone (Unix time)."""
-
-    name: str
-    tier: str
-    submitted: float
-    job: Json = field(default_factory=dict)  # what the cluster needs to find it again
-    ended: float | None = None
-    was_of_use: bool = False  # it claimed something, or an earlier controller asked for it
-
-
-@dataclass(frozen=True)
-class Crown:
-    """A test of a challenger against the champion, open until `closed`."""
-
-    number: int
-    challenger: Candidate
-    champion: Candidate
-    tier: str
-    seeds: tuple[int, ...]
-    alpha: float
-    final: bool  # opened after the search ended
-    verdict: Json | None = None  # crowned, difference, p, program; see docs/formats.md
-
-    @property
-    def crowned(self) -> bool:
-        return bool(self.verdict and self.verdict["crowned"])
-
-
-def brief(result: Result) -> Json:
-    """What the journal keeps of a result; the rest stays in result.json."""
-    record = result.to_json()
-    for bulky in ("curve", "parameters", "device", "probes", "hashes", "experiment", "attempt"):
-        del record[bulky]
-    return record
-
-
-def from_brief(experiment: str, attempt: int, record: Json) -> Result:
-    """The inverse of `brief`, with the bulky parts left empty."""
-    return Result(
-        experiment=experiment,
-        attempt=attempt,
-        **{
-            **record,
-            "failure": Failure(record["failure"]) if record["failure"] else None,
-            "seconds": Seconds(**record["seconds"]),
-        },
-    )
 
 
 class History:
@@ -143,7 +45,11 @@ class History:
         self.search_ended = ""  # why, or "" while the search goes on
         self.ended = ""
         self.controllers = 0
+        self.schema = 0  # of the segment whose events come now
+        self.latest = 0.0  # when the last event was recorded
+        self.absence = 0.0  # seconds without a controller before the present one
         self.retries: Counter[str] = Counter()  # lost attempts by failure
+        self.failed_on: defaultdict[str, set[str]] = defaultdict(set)  # by node, what it lost
         self.active: dict[str, Entry] = {}  # every entry that is not finished
         self.born: dict[str, str] = {}  # key of a baked champion -> key of the candidate it was
         self._by_candidate: defaultdict[tuple[str, str, Split], list[Entry]] = defaultdict(list)
@@ -155,9 +61,12 @@ class History:
         with collector_paused():
             for event in events:
                 history.apply(event)
-        for pilot in history.pilots.values():
-            pilot.was_of_use = True  # a controller judges by the pilots it has asked for
         return history
+
+    def forgive(self) -> None:
+        """Hold no pilot's end against those to come: somebody has mended what was wrong."""
+        for pilot in self.pilots.values():
+            pilot.was_of_use = True
 
     # ---- events ------------------------------------------------------------------------------
 
@@ -173,9 +82,12 @@ class History:
             handler(event)
         except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
             raise RecordError(f"journal event {event['n']} ({event['type']}): {error!r}") from error
+        self.latest = event["t"]
 
-    def _on_segment(self, _: Json) -> None:
+    def _on_segment(self, event: Json) -> None:
         self.controllers += 1
+        self.schema = event["schema"]
+        self.absence = event["t"] - self.latest if self.latest else 0.0
 
     def _on_started(self, event: Json) -> None:
         self.name = event["name"]
@@ -214,13 +126,15 @@ class History:
 
     def _on_running(self, event: Json) -> None:
         entry = self._current(event)
-        entry.state, entry.pilot = State.running, event["pilot"]
+        entry.state, entry.pilot, entry.since = State.running, event["pilot"], event["t"]
         self._used(event["pilot"])
 
     def _on_lost(self, event: Json) -> None:
         entry = self._current(event)
         entry.state = State.proposed  # it waits for its next attempt to be queued
         self.retries[event["failure"]] += 1
+        entry.lost[event["failure"]] += 1
+        self._blame(event["failure"], event.get("pilot", ""), event["experiment"])
         self._used(event.get("pilot", ""))
 
     def _on_finished(self, event: Json) -> None:
@@ -237,9 +151,21 @@ class History:
     def _on_submitted(self, event: Json) -> None:
         for name, job in event["jobs"].items():
             self.pilots[name].job = job
+            if self.schema == 1:
+                self.pilots[name].started = event["t"]
+
+    def _on_pilot_started(self, event: Json) -> None:
+        pilot = self.pilots[event["pilot"]]
+        pilot.started, pilot.node = event["started"], event["node"]
 
     def _on_pilot_ended(self, event: Json) -> None:
-        self.pilots[event["pilot"]].ended = event["t"]
+        pilot = self.pilots[event["pilot"]]
+        failure = event.get("failure", Failure.node_failed)
+        pilot.ended = event.get("ended", event["t"])
+        pilot.failure = None if failure is None else Failure(failure)
+        pilot.reason = event.get("reason", "")
+        if pilot.is_useless:
+            self._blame(Failure.node_failed, pilot.name, pilot.name)
 
     def _on_crown_opened(self, event: Json) -> None:
         self.crowns.append(
@@ -288,6 +214,12 @@ class History:
 
     def _on_ended(self, event: Json) -> None:
         self.ended = event["reason"]
+
+    def _blame(self, failure: str, pilot: str, lost: str) -> None:
+        """Hold against a pilot's node what was lost there: once, however often it was tried."""
+        node = self.pilots[pilot].node if pilot in self.pilots else ""
+        if node and failure == Failure.node_failed:
+            self.failed_on[node].add(lost)
 
     def _used(self, pilot: str) -> None:
         if pilot in self.pilots:
@@ -356,6 +288,15 @@ class History:
         """How many experiments of a tier no pilot has claimed yet."""
         return sum(e.tier == tier and e.state < State.running for e in self.active.values())
 
+    def urgency(self, tier: str) -> int:
+        """The priority of the most urgent experiment that waits in a tier: smaller is sooner."""
+        waiting = [e for e in self.active.values() if e.tier == tier and e.state < State.running]
+        return min((entry.purpose.priority for entry in waiting), default=len(Purpose))
+
+    def running(self, tier: str) -> list[Entry]:
+        """The experiments of a tier that a pilot is at work on."""
+        return [e for e in self.active.values() if e.tier == tier and e.state is State.running]
+
     def live_pilots(self, tier: str | None = None) -> list[PilotRecord]:
         """Pilots of a tier, or of all, that have not been seen to be gone."""
         return [p for p in self.pilots.values() if p.tier == (tier or p.tier) and p.ended is None]
@@ -363,7 +304,13 @@ class History:
     def useless_pilots(self, tier: str) -> list[PilotRecord]:
         """The last pilots of a tier in a row that ended without having claimed anything."""
         mine = [pilot for pilot in reversed(self.pilots.values()) if pilot.tier == tier]
-        return list(takewhile(lambda pilot: pilot.ended and not pilot.was_of_use, mine))
+        ended = [pilot for pilot in mine if pilot.ended is not None]
+        judged = [p for p in ended if p.is_useless or p.was_of_use]  # who went home says nothing
+        return list(takewhile(lambda pilot: pilot.is_useless, judged))
+
+    def bad_nodes(self, failures: int) -> list[str]:
+        """The nodes that have lost so many experiments or pilots; none if `failures` is 0."""
+        return sorted(n for n, lost in self.failed_on.items() if 0 < failures <= len(lost))
 
     def seconds_per_experiment(self, tier: str) -> float:
         """Mean device seconds of a finished experiment in a tier; 0 before the first one."""
@@ -376,4 +323,4 @@ class History:
 
     def pilot_hours(self, now: float) -> float:
         """Hours that pilots have held their devices, those still running included."""
-        return sum((p.ended or now) - p.submitted for p in self.pilots.values()) / 3600
+        return sum(pilot.hours(now) for pilot in self.pilots.values())

@@ -29,7 +29,7 @@ from autoresearch.errors import CampaignError, RecordError, TakenOver
 from autoresearch.experiment import Json, canonical
 from autoresearch.process import Identity
 
-SCHEMA = 1
+SCHEMA = 2  # 1: a pilot was charged from when it was asked for, not from when it began
 GENESIS = "0" * 16
 SEGMENT = re.compile(r"[0-9]+\.jsonl")
 HEAD = len('{"chain":"') + 16 + len('"')  # bytes of a line before what the chain hashes
@@ -221,6 +221,11 @@ class Journal:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         return cls(path, file, End(path.name, len(line), chain, n + 1))
 
+    def check(self) -> None:
+        """Raises TakenOver if a newer segment exists: then nothing may be done any more."""
+        if (self.path.parent / f"{int(self.path.stem) + 1:06d}.jsonl").exists():
+            raise TakenOver(f"another controller took over {self.path.parent.parent}")
+
     def append(self, *events: Json) -> tuple[Json, ...]:
         """Write events, flush them to disk, and return them as recorded (numbered, stamped).
 
@@ -229,8 +234,7 @@ class Journal:
         """
         if not events:
             return ()
-        if (self.path.parent / f"{int(self.path.stem) + 1:06d}.jsonl").exists():
-            raise TakenOver(f"another controller took over {self.path.parent.parent}")
+        self.check()
         lines, chain, n = [], self.end.chain, self.end.n
         recorded = []
         for event in events:

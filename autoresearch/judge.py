@@ -20,8 +20,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
+from autoresearch.entry import Crown, Entry, Purpose
 from autoresearch.experiment import Candidate, Json, Split, digest
-from autoresearch.history import Crown, Entry, History, Purpose
+from autoresearch.history import History
 from autoresearch.settings import Search, Settings
 from autoresearch.statistics import alpha_spent, climbers, welch
 

@@ -95,6 +95,11 @@ class Layout:
         return self.root / "control" / "controller.json"
 
     @property
+    def notices(self) -> Path:
+        """What the cluster lets a person know, as the controller last saw it: `{"notices": []}`."""
+        return self.root / "control" / "notices.json"
+
+    @property
     def stop(self) -> Path:
         """A request to the controller to end: `{"now": false}`."""
         return self.root / "control" / "stop"

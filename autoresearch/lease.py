@@ -26,11 +26,15 @@ class Lease:
     path: Path
     renewed: float = 0.0
 
-    def renew(self, seconds: float = RENEW_SECONDS) -> None:
-        """Say that we are still here, unless we said so within `seconds`: cheap in every turn."""
-        if time.monotonic() - self.renewed >= seconds:
-            write_atomically(self.path, json.dumps(asdict(Identity.mine())))
-            self.renewed = time.monotonic()
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to say again that we are still here."""
+        return time.monotonic() - self.renewed >= RENEW_SECONDS
+
+    def renew(self) -> None:
+        """Say that we are still here."""
+        write_atomically(self.path, json.dumps(asdict(Identity.mine())))
+        self.renewed = time.monotonic()
 
     def release(self) -> None:
         if holder(self.path) == Identity.mine():

@@ -37,7 +37,7 @@ def start(settings: Settings) -> Campaign:
     settings_of(settings.planner.kind, settings.planner.options)
     check_data(settings)
     check(bake(text, settings.task.params))
-    connect(layout, settings.cluster)
+    connect(layout, settings.cluster).check()
     dispatch.settled(layout, settings.cluster.tiers)
     occupy(layout, config.to_yaml(settings))
     return take_up(layout, settings)
@@ -75,12 +75,26 @@ def resume(root: Path, overrides: Sequence[str] = ()) -> Campaign:
     settings, changes = config.amend(effective(layout), overrides)
     settings_of(settings.planner.kind, settings.planner.options)
     campaign = take_up(layout, settings)
+    campaign.history.forgive()
     layout.stop.unlink(missing_ok=True)
+    layout.drain.unlink(missing_ok=True)
     if changes:
         campaign.record.append({"type": "amended", "overrides": config.as_overrides(changes)})
     if campaign.history.ended or campaign.history.search_ended:
         campaign.record.append({"type": "resumed"})
     return campaign
+
+
+def look_in(root: Path) -> Campaign:
+    """A campaign as it is, for a controller that does not stay. An ended one stays ended."""
+    layout = existing(root)
+    return take_up(layout, effective(layout))
+
+
+def start_or_resume(settings: Settings) -> Campaign:
+    """The campaign of these settings: a new one, or the one that is there already, as it is."""
+    layout = Layout(Path(settings.dir))
+    return look_in(layout.root) if layout.config.exists() else start(settings)
 
 
 def existing(root: Path) -> Layout:
@@ -109,12 +123,13 @@ def take_up(layout: Layout, settings: Settings) -> Campaign:
     replayed = replay(layout.journal)
     history = History.of(replayed.events)
     record = Record(Journal.open(layout.journal, replayed), history)
-    lease.renew(0)  # who lost the race for the segment may have written its name over ours
+    lease.renew()  # who lost the race for the segment may have written its name over ours
     sources = Sources.create(layout.sources)
     if not history.started:
         establish(record, layout, settings, sources)
     node_settings(settings).write(layout.node_settings)  # amended limits hold for new pilots
-    layout.drain.unlink(missing_ok=True)
+    if not layout.stop.exists():
+        layout.drain.unlink(missing_ok=True)
     cluster = connect(layout, settings.cluster)
     return Campaign(settings, layout, record, sources, cluster, lease)
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import IO
 
+from autoresearch.entry import Entry
 from autoresearch.errors import UserError
 from autoresearch.experiment import Json, Scalar, Wave, plain
-from autoresearch.history import Entry, History
+from autoresearch.history import History
 from autoresearch.settings import Settings
 from autoresearch.space import space_to_json
 
@@ -95,6 +96,11 @@ class Planning:
                 start_new_session=True,  # Ctrl-C is for the controller
             )
         return cls(process, output, errors, asked, question["capacity"])
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `poll` has something to say."""
+        return self.process.poll() is not None
 
     def poll(self) -> Wave | None:
         """The wave, or None while the planner is at work. Raises PlannerFailed."""

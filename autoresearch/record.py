@@ -14,6 +14,11 @@ class Record:
     journal: Journal
     history: History
 
+    @property
+    def events(self) -> int:
+        """How many there are."""
+        return self.journal.end.n
+
     def append(self, *events: Json) -> None:
         """Raises CampaignError on a full disk (nothing is recorded), TakenOver if superseded."""
         for event in self.journal.append(*events):

@@ -123,6 +123,13 @@ class Tier:
     gpus: int = 0  # GPUs per pilot: 0 or 1
     pilots: int = 0  # pilots at once; 0: as many as fit
     price: float = 0.0  # per pilot hour, in the site's units
+    # Slurm alone:
+    partitions: tuple[str, ...] = ()  # where pilots may wait; one runs where it can first
+    gres: str = ""  # what a pilot asks for; "": gpu:TYPE:1 of the tier's device
+    cpus: int = 0  # cores of a pilot; 0: as many as threads
+    memory_gb: float = 0.0  # of a pilot; 0: what the task's limits add up to
+    qos: str = ""  # "": the cluster's
+    constraint: str = ""  # features of nodes; "": the cluster's
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,20 @@ class Cluster:
 
     kind: str = "local"
     tiers: dict[str, Tier] = field(default_factory=dict)
-    poll_seconds: float = 1.0
+    poll_seconds: float = 1.0  # between two looks, at least
+    poll_limit: float = 0.0  # between two looks, at most; 0: always poll_seconds
+    file_seconds: float = 0.0  # how long a file written on a node may take to be seen here
+    # Slurm alone:
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    exclude: str = ""  # nodes, as sbatch --exclude takes them
+    exclude_after: int = 3  # a node that failed so often is excluded too; 0: never
+    setup: tuple[str, ...] = ()  # shell lines before a pilot starts: modules, conda
+    python: str = ""  # how a node starts Python; "": like here
+    options: dict[str, Scalar] = field(default_factory=dict)  # any other option of sbatch
+    max_jobs: int = 0  # of ours in the queue at once; 0: what Slurm's limits leave
+    max_array: int = 0  # tasks of one array; 0: what Slurm says
 
 
 @dataclass(frozen=True)
@@ -141,7 +161,8 @@ class Pilot:
     idle_seconds: float = 20.0  # a pilot that finds nothing to claim for so long goes home
     poll_seconds: float = 0.5  # how often an idle pilot looks
     experiments: int = 0  # a pilot claims at most so many; 0: no bound
-    minutes: float = 0.0  # a pilot claims nothing after so many minutes; 0: no bound
+    minutes: float = 0.0  # its life, near whose end it claims nothing more; 0: no bound or, on
+    # Slurm, chosen from the experiments' length and the waiting times
 
 
 @dataclass(frozen=True)

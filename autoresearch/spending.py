@@ -5,7 +5,8 @@ Pure; `now` is Unix time.
 
 import math
 
-from autoresearch.history import History, Purpose
+from autoresearch.entry import Purpose
+from autoresearch.history import History
 from autoresearch.settings import Settings
 
 

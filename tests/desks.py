@@ -1,15 +1,18 @@
 """A real campaign directory without a machine behind it: the tests play the pilots by hand."""
 
 import json
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from worlds import CELL, make_settings
 
 from autoresearch import dispatch, judge
+from autoresearch.cluster.interface import Phase, Sighting
+from autoresearch.entry import Purpose
 from autoresearch.experiment import Attempt, Candidate, Failure, Json, Result, Seconds
-from autoresearch.history import History, Purpose
+from autoresearch.history import History
 from autoresearch.journal import Journal, replay
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.record import Record
@@ -36,15 +39,44 @@ class Pilots:
     dead: set[str] = field(default_factory=set)
     cancelled: set[str] = field(default_factory=set)
 
-    def submit(self, tier: str, names: Sequence[str]) -> dict[str, Json]:
+    end: Failure | None = Failure.node_failed  # how the dead died
+    lag: float = 0.0
+    withdrawn: set[str] = field(default_factory=set)
+    room: int = 1000  # pilots the cluster takes at once
+    avoided: set[str] = field(default_factory=set)
+
+    def check(self) -> None: ...
+
+    def batches(self, tier: str, count: int) -> list[int]:
+        return [min(count, self.room)] if self.room else []
+
+    def longest(self, tier: str) -> float:
+        return 120.0
+
+    def submit(
+        self, tier: str, names: Sequence[str], minutes: float = 0.0, exclude: Collection[str] = ()
+    ) -> dict[str, Json]:
         self.submitted.update(dict.fromkeys(names, tier))
+        self.avoided |= set(exclude)
         return {name: {"id": name} for name in names}
 
-    def gone(self, jobs: dict[str, Json]) -> Collection[str]:
-        return self.dead & set(jobs)
+    def look(self, jobs: Mapping[str, Json]) -> dict[str, Sighting]:
+        now = time.time()
+        return {
+            name: Sighting(Phase.gone, "ended", f"node-{name}", now - 1, now, self.end)
+            if name in self.dead
+            else Sighting(Phase.running, "", f"node-{name}", now)
+            for name in jobs
+        }
 
-    def cancel(self, jobs: dict[str, Json]) -> None:
+    def withdraw(self, jobs: Mapping[str, Json]) -> None:
+        self.withdrawn |= set(jobs)
+
+    def cancel(self, jobs: Mapping[str, Json]) -> None:
         self.cancelled |= set(jobs)
+
+    def notices(self) -> list[str]:
+        return []
 
 
 @dataclass
@@ -56,6 +88,7 @@ class Desk:
     sources: Sources
     pilots: Pilots = field(default_factory=Pilots)
     settings: Settings = field(default_factory=make_settings)
+    noticed: list[str] = field(default_factory=list)
 
     @property
     def history(self) -> History:

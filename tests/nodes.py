@@ -126,6 +126,7 @@ class Campaign:
     tier: Tier = TIER
     scoring: Scoring = SCORING
     sandbox: str = "none"
+    life: float = 0.0  # of its pilots, seconds
     environment: dict[str, str] = field(default_factory=dict)
     code: str = ""
 
@@ -187,7 +188,7 @@ class Campaign:
         """A real pilot on the frozen code, started through `prefix`."""
         command = (sys.executable, "-P", "-m", "autoresearch.node.pilot")
         return subprocess.Popen(
-            (*prefix, *command, str(self.layout.root), "screen", name),
+            (*prefix, *command, str(self.layout.root), "screen", str(self.life), name),
             env=os.environ | {"PYTHONPATH": str(self.layout.node)} | self.environment,
             stderr=subprocess.PIPE,
             text=True,

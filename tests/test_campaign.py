@@ -5,7 +5,7 @@
 
 import random
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from desks import PROGRAM, Desk, Pilots, open_desk
 
 from autoresearch import campaign as story
 from autoresearch.campaign import Campaign
+from autoresearch.cluster.interface import Sighting
 from autoresearch.errors import TakenOver
 from autoresearch.experiment import Attempt, Experiment, Failure, Json, Split, State
 from autoresearch.history import History
@@ -33,12 +34,13 @@ class Players(Pilots):
     desk: Desk | None = None
     broken: bool = False
 
-    def gone(self, jobs: dict[str, Json]) -> Collection[str]:
+    def look(self, jobs: Mapping[str, Json]) -> dict[str, Sighting]:
         if self.desk is not None and not self.desk.layout.drain.exists():
             for _, attempt in list(self.desk.layout.queued("screen")):
                 self.play(self.desk, attempt, next(iter(jobs), ""))
-        draining = self.desk is not None and self.desk.layout.drain.exists()
-        return set(jobs) if draining else set()
+        if self.desk is not None and self.desk.layout.drain.exists():
+            self.dead |= set(jobs)
+        return super().look(jobs)
 
     def play(self, desk: Desk, attempt: Attempt, pilot: str) -> None:
         if not pilot:
@@ -237,7 +239,54 @@ def test_a_taken_over_controller_stops_without_writing(tmp_path: Path) -> None:
     story.step(old)
     events = len(replay(old.layout.journal).events)
     new = open_desk(tmp_path)
+    old.lease.renewed = -1e9  # it has slept
+    old.cluster.look = None  # type: ignore[method-assign, assignment]
+    lease = old.layout.lease.read_bytes()
     with pytest.raises(TakenOver, match="took over"):
-        story.step(old)
+        story.step(old)  # without a look: it would end pilots that it does not know
     assert len(replay(old.layout.journal).events) == events + 1
+    assert old.layout.lease.read_bytes() == lease
     new.record.journal.close()
+
+
+def visit(root: Path, **changes: object) -> Campaign:
+    """A controller that looks in and leaves."""
+    campaign = make(root, **changes)
+    story.visit(campaign)
+    campaign.record.journal.close()
+    campaign.lease.release()
+    return campaign
+
+
+def test_visits_alone_bring_a_campaign_to_its_end(tmp_path: Path) -> None:
+    visits = [visit(tmp_path)]
+    while not visits[-1].history.ended:
+        assert len(visits) < 100
+        visits.append(visit(tmp_path))
+    history = visits[-1].history
+    assert history.certifications
+    assert all(entry.attempt == 1 for entry in history.entries.values())
+    assert all(campaign.planning is None for campaign in visits)
+
+
+def test_a_request_to_stop_outlives_the_controller_that_heard_it(tmp_path: Path) -> None:
+    campaign = make(tmp_path)
+    story.step(campaign)
+    campaign.cluster.desk = None  # type: ignore[attr-defined]
+    campaign.layout.stop.write_text('{"now": false}', encoding="utf-8")
+    story.step(campaign)
+    assert campaign.stopping
+    assert not campaign.history.ended
+    campaign.record.journal.close()
+    campaign.lease.release()
+    assert visit(tmp_path).history.ended == "stopped by request"
+
+
+def test_a_long_rest_ends_when_somebody_asks_for_it(tmp_path: Path) -> None:
+    campaign = make(tmp_path)
+    slow = replace(campaign.settings.cluster, poll_seconds=600.0)
+    campaign.settings = replace(campaign.settings, cluster=slow)
+    campaign.layout.stop.write_text('{"now": false}', encoding="utf-8")
+    began = time.monotonic()
+    story.rest(campaign)
+    assert time.monotonic() - began < 60

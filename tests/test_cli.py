@@ -23,7 +23,7 @@ from autoresearch.cli import main, parser
         (["run", "task.dir=/nowhere"], "/nowhere"),
         (["status", "n" * 300], "File name too long; choose a shorter name"),
         (["stat"], "did you mean 'status'?"),
-        (["frobnicate"], "choose one of: completion, diff,"),
+        (["xyzzy"], "choose one of: completion, diff,"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_1(
@@ -76,12 +76,14 @@ def test_what_the_system_refuses_a_user_is_one_line(
 
 
 def test_a_hidden_verb_is_not_offered(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["frobnicate"]) == 1
+    assert main(["xyzzy"]) == 1
     assert "complete," not in capsys.readouterr().err
     assert main(["complete", "--", "sta"]) == 0
 
 
-@pytest.mark.parametrize("verb", ["prepare", "run", "resume", "stop", "replay", "promote"])
+@pytest.mark.parametrize(
+    "verb", ["prepare", "probe", "run", "resume", "step", "stop", "replay", "promote"]
+)
 def test_a_verb_that_changes_something_says_how_it_is_used(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,7 @@ def test_a_result_written_just_before_the_pilot_died_counts(tmp_path: Path) -> N
 def test_attempts_are_bounded_and_the_last_failure_stays(tmp_path: Path) -> None:
     desk = open_desk(tmp_path)
     (id,) = desk.ask(1)
-    for number in range(1, ATTEMPTS + 1):
+    for number in range(1, ATTEMPTS[Failure.node_failed] + 1):
         hire(desk, f"p{number}")
         desk.claim(id, f"p{number}", number)
         desk.pilots.dead.add(f"p{number}")
@@ -219,3 +219,62 @@ def test_untrusted_reasons_are_made_fit_to_show(tmp_path: Path) -> None:
     assert result is not None
     assert len(result.reason) < 400
     assert "\x1b" not in result.reason
+
+
+def test_a_pilot_that_no_record_knows_is_watched_all_the_same(tmp_path: Path) -> None:
+    """Asked for by a controller that was superseded: what it holds is not lost with it."""
+    desk = open_desk(tmp_path)
+    (id,) = desk.ask(1)
+    desk.claim(id, "stranger")
+    look(desk)
+    assert desk.history.entries[id].state is State.running
+    desk.pilots.dead = {"stranger"}
+    look(desk)
+    assert desk.history.retries == {"node_failed": 1}
+    assert not desk.history.pilots
+
+
+def test_a_pilot_that_said_goodbye_is_gone_whatever_the_cluster_says(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    hire(desk, "p")
+    own = {"pilot": "p", "started": 5.0, "ended": 9.0, "claimed": 0}
+    desk.layout.pilot("p").write_text(json.dumps(own), encoding="utf-8")
+    look(desk)
+    pilot = desk.history.pilots["p"]
+    assert (pilot.ended, pilot.failure) == (9.0, None)
+    assert not desk.history.useless_pilots("screen")
+
+
+def test_what_a_dead_pilot_wrote_is_waited_for_where_files_take_their_time(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    hire(desk, "p")
+    (id,) = desk.ask(1)
+    attempt = desk.claim(id, "p")
+    look(desk)
+    desk.pilots.lag = 60.0
+    desk.pilots.dead = {"p"}
+    look(desk)
+    look(desk)
+    assert desk.history.pilots["p"].ended is not None
+    assert desk.history.entries[id].state is State.running, "it may have left a result"
+    desk.answer(attempt, 1.5)
+    look(desk)
+    assert desk.history.entries[id].bpb == 1.5
+
+
+@pytest.mark.parametrize(("end", "attempts"), [(Failure.preempted, 20), (Failure.node_failed, 3)])
+def test_whoever_is_preempted_may_try_more_often(
+    tmp_path: Path, end: Failure, attempts: int
+) -> None:
+    desk = open_desk(tmp_path)
+    desk.pilots.end = end
+    (id,) = desk.ask(1)
+    entry = desk.history.entries[id]
+    while entry.state is not State.finished:
+        pilot = f"p{entry.attempt}"
+        hire(desk, pilot)
+        desk.claim(id, pilot, entry.attempt)
+        desk.pilots.dead.add(pilot)
+        look(desk)
+        enqueue(desk.record, desk.layout, desk.sources)
+    assert entry.attempt == attempts

@@ -7,14 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from desks import PROGRAM, open_desk
+from desks import PROGRAM, Desk, open_desk
 
 from autoresearch import dispatch, judge
+from autoresearch.cluster.interface import Refused
+from autoresearch.entry import Purpose
 from autoresearch.errors import CampaignError
-from autoresearch.experiment import Candidate, Experiment, Proposal, State, Wave
-from autoresearch.history import Purpose
+from autoresearch.experiment import Candidate, Experiment, Failure, Proposal, State, Wave
 from autoresearch.layout import Layout
-from autoresearch.settings import Tier
+from autoresearch.settings import Cluster, Settings, Tier
+
+
+def allowing(desk: Desk, pilots: int) -> Settings:
+    cluster = Cluster("local", {"screen": Tier("cpu-1", pilots=pilots)})
+    return replace(desk.settings, cluster=cluster)
 
 
 def test_an_experiment_is_frozen_with_its_program_and_queued(tmp_path: Path) -> None:
@@ -71,15 +77,15 @@ def test_there_are_as_many_pilots_as_work_and_never_more_than_the_tier_allows(
     tmp_path: Path,
 ) -> None:
     desk = open_desk(tmp_path)
-    tiers = {"screen": Tier("cpu-1", pilots=2)}
-    dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+    settings = allowing(desk, 2)
+    dispatch.staff(desk.record, desk.layout, desk.pilots, settings)
     assert not desk.pilots.submitted
     desk.ask(1)
-    dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+    dispatch.staff(desk.record, desk.layout, desk.pilots, settings)
     assert len(desk.pilots.submitted) == 1
     desk.ask(2, 3, 4)
-    dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
-    dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+    dispatch.staff(desk.record, desk.layout, desk.pilots, settings)
+    dispatch.staff(desk.record, desk.layout, desk.pilots, settings)
     assert len(desk.pilots.submitted) == 2
     assert set(desk.pilots.submitted) == set(desk.history.pilots)
 
@@ -89,28 +95,32 @@ def test_pilots_are_on_record_before_they_are_submitted(tmp_path: Path) -> None:
     desk.ask(1)
 
     class Refusing(type(desk.pilots)):  # type: ignore[misc]
-        def submit(self, tier: str, names: list[str]) -> dict[str, object]:
+        def submit(self, tier: str, names: list[str], *_: object) -> dict[str, object]:
             assert set(names) <= set(desk.history.pilots)
             raise CampaignError("no")
 
+    broken = Refusing()
     with pytest.raises(CampaignError):
-        dispatch.submit(desk.record, desk.layout, Refusing(), "screen", 1)
+        dispatch.hire(desk.record, desk.layout, broken, desk.settings, tier="screen", count=1)
     assert len(desk.history.live_pilots("screen")) == 1
 
 
 def test_pilots_that_take_nothing_are_not_replaced_for_ever(tmp_path: Path) -> None:
     desk = open_desk(tmp_path)
     desk.ask(1, 2)
-    tiers = {"screen": Tier(pilots=2)}
+    settings = allowing(desk, 2)
     for _ in range(dispatch.USELESS // 2):
-        dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+        dispatch.staff(desk.record, desk.layout, desk.pilots, settings)
         for pilot in desk.history.live_pilots():
             desk.record.append({"type": "pilot_ended", "pilot": pilot.name})
     with pytest.raises(CampaignError, match=r"see why in .*/pilots/screen-"):
-        dispatch.staff(desk.record, desk.layout, desk.pilots, tiers)
+        dispatch.staff(desk.record, desk.layout, desk.pilots, settings)
     assert len(desk.history.pilots) == dispatch.USELESS
-    again = open_desk(tmp_path)  # a new controller tries anew
-    dispatch.staff(again.record, again.layout, again.pilots, tiers)
+    again = open_desk(tmp_path)
+    with pytest.raises(CampaignError):
+        dispatch.staff(again.record, again.layout, again.pilots, settings)
+    again.history.forgive()  # somebody has seen why, and resumes
+    dispatch.staff(again.record, again.layout, again.pilots, settings)
     assert len(again.history.live_pilots()) == 2
 
 
@@ -138,3 +148,67 @@ def test_another_budget_is_another_experiment(tmp_path: Path) -> None:
     cell = replace(experiment.cell, device="h100")
     assert replace(experiment, cell=cell).id != experiment.id
     assert replace(experiment, seed=2).id != experiment.id
+
+
+def test_what_the_cluster_refuses_now_is_asked_for_again_later(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    desk.ask(1)
+
+    class Full(type(desk.pilots)):  # type: ignore[misc]
+        def submit(self, *_: object) -> dict[str, object]:
+            raise Refused("AssocMaxSubmitJobLimit")
+
+    dispatch.staff(desk.record, desk.layout, Full(), desk.settings)
+    (pilot,) = desk.history.pilots.values()
+    assert (pilot.failure, pilot.reason) == (Failure.cancelled, "AssocMaxSubmitJobLimit")
+    assert not desk.history.live_pilots()
+    assert not desk.history.useless_pilots("screen")
+    assert desk.history.pilot_hours(1e12) == 0
+    dispatch.staff(desk.record, desk.layout, desk.pilots, desk.settings)
+    assert len(desk.history.live_pilots()) == 1
+
+
+def test_a_cluster_without_room_is_asked_for_nothing(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    desk.ask(1, 2, 3)
+    desk.pilots.room = 0
+    dispatch.staff(desk.record, desk.layout, desk.pilots, allowing(desk, 3))
+    assert not desk.history.pilots
+    desk.pilots.room = 1
+    dispatch.staff(desk.record, desk.layout, desk.pilots, allowing(desk, 3))
+    assert len(desk.history.pilots) == 1
+
+
+def test_a_node_that_keeps_failing_is_avoided(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    desk.ask(1)
+    for name in ("a", "b", "c"):
+        where = {"pilot": name, "started": 1.0, "node": "sick"}
+        desk.record.append(
+            {"type": "submitting", "tier": "screen", "pilots": [name]},
+            {"type": "pilot_started", **where},
+            {"type": "pilot_ended", "pilot": name, "ended": 2.0, "failure": "node_failed"},
+        )
+    dispatch.staff(desk.record, desk.layout, desk.pilots, desk.settings)
+    assert desk.pilots.avoided == {"sick"}
+
+
+def test_the_tier_with_the_most_urgent_work_gets_the_room_there_is(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    cell = desk.history.tiers["screen"]
+    desk.history.tiers["validate"] = replace(cell, device="cpu-2")
+    desk.layout.queue("validate").mkdir()
+    desk.ask(1, 2)
+    champion = desk.history.baseline
+    dispatch.propose(desk.record, [judge.Request(champion, 9, "validate", Purpose.crown)])
+    asked: list[str] = []
+
+    class Narrow(type(desk.pilots)):  # type: ignore[misc]
+        def batches(self, tier: str, count: int) -> list[int]:
+            asked.append(tier)
+            return []
+
+    tiers = {"screen": Tier("cpu-1", pilots=2), "validate": Tier("cpu-2", pilots=2)}
+    settings = replace(desk.settings, cluster=Cluster("local", tiers))
+    dispatch.staff(desk.record, desk.layout, Narrow(), settings)
+    assert asked == ["validate", "screen"]

@@ -4,9 +4,10 @@ import pytest
 from test_judge import by_width, equal
 from worlds import BASELINE, World
 
+from autoresearch.entry import Purpose, brief, from_brief
 from autoresearch.errors import RecordError
 from autoresearch.experiment import Candidate, Failure, Result, Seconds, State
-from autoresearch.history import History, Purpose, brief, from_brief
+from autoresearch.history import History
 
 
 def played() -> World:
@@ -107,11 +108,51 @@ def test_pilots_count_until_they_are_seen_to_be_gone() -> None:
     world = World(equal)
     world.record({"type": "submitting", "tier": "screen", "pilots": ["a", "b"]})
     world.record({"type": "submitted", "jobs": {"a": {"id": "1"}, "b": {"id": "2"}}})
-    world.record({"type": "pilot_ended", "pilot": "a"})
+    for name in ("a", "b"):
+        where = {"started": world.time, "node": "n1"}
+        world.record({"type": "pilot_started", "pilot": name, **where})
+    assert world.history.pilot_hours(world.time) == pytest.approx(3 / 3600)  # two and one second
+    end = {"ended": world.time + 8, "failure": None, "reason": "went home"}
+    world.record({"type": "pilot_ended", "pilot": "a", **end})
     assert [pilot.name for pilot in world.history.live_pilots("screen")] == ["b"]
-    start, now = world.history.pilots["b"].submitted, world.time + 3600
-    expected = (2 + now - start) / 3600  # a lived for two events, one second each
-    assert world.history.pilot_hours(now) == pytest.approx(expected)
+    assert world.history.pilot_hours(world.time + 3600) * 3600 == pytest.approx(3613, abs=5)
+
+
+def test_a_pilot_is_charged_for_its_device_and_not_for_its_wait() -> None:
+    world = World(equal)
+    world.record({"type": "submitting", "tier": "screen", "pilots": ["a", "b"]})
+    assert world.history.pilot_hours(world.time + 7200) == 0
+    where = {"started": world.time + 7200, "node": "n1"}
+    world.record({"type": "pilot_started", "pilot": "a", **where})
+    assert world.history.pilot_hours(world.time + 7200 + 1800) == pytest.approx(0.5, abs=0.01)
+    end = {"failure": "cancelled", "reason": "was not accepted"}
+    world.record({"type": "pilot_ended", "pilot": "b", **end})
+    assert world.history.pilots["b"].hours(world.time + 1e6) == 0
+
+
+def test_a_record_of_the_first_schema_charges_from_when_a_pilot_was_asked_for() -> None:
+    world = World(equal)
+    world.record({"type": "segment", "schema": 1})
+    world.record({"type": "submitting", "tier": "screen", "pilots": ["a"]})
+    world.record({"type": "submitted", "jobs": {"a": {"id": "1"}}})
+    world.record({"type": "pilot_ended", "pilot": "a"})
+    assert world.history.pilot_hours(world.time) == pytest.approx(1 / 3600)
+    assert world.history.pilots["a"].failure is Failure.node_failed
+
+
+def test_nodes_are_bad_by_what_they_failed_to_do_not_by_what_others_did_to_them() -> None:
+    world = World(equal)
+    world.record({"type": "submitting", "tier": "screen", "pilots": ["a", "b", "c", "d"]})
+    for name, node in zip("abcd", ("n1", "n1", "n2", "n2"), strict=True):
+        world.record({"type": "pilot_started", "pilot": name, "started": 1.0, "node": node})
+    ends = {"a": "node_failed", "b": "node_failed", "c": "preempted", "d": None}
+    for name, failure in ends.items():
+        end = {"ended": 2.0, "failure": failure, "reason": ""}
+        world.record({"type": "pilot_ended", "pilot": name, **end})
+    assert world.history.bad_nodes(2) == ["n1"]
+    assert world.history.bad_nodes(3) == []
+    assert world.history.bad_nodes(0) == []
+    assert [pilot.name for pilot in world.history.useless_pilots("screen")] == ["b", "a"]
 
 
 def test_resuming_opens_the_search_again() -> None:

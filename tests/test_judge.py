@@ -8,8 +8,8 @@ import pytest
 from worlds import BASELINE, CELL, World, make_settings
 
 from autoresearch import judge
+from autoresearch.entry import Purpose
 from autoresearch.experiment import Candidate, Failure, Split
-from autoresearch.history import Purpose
 from autoresearch.settings import Cluster, Tier
 
 

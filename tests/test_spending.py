@@ -5,8 +5,8 @@ import math
 from test_judge import by_width, equal
 from worlds import World, make_settings
 
+from autoresearch.entry import Purpose
 from autoresearch.experiment import Experiment
-from autoresearch.history import Purpose
 from autoresearch.judge import Request
 from autoresearch.settings import Spending
 from autoresearch.spending import allowance, is_overdrawn, reserve
@@ -43,6 +43,8 @@ def test_device_hours_count_running_pilots_and_what_is_in_flight() -> None:
     world = World(equal, settings)
     world.settle()  # each took 10 s
     world.record({"type": "submitting", "tier": "screen", "pilots": ["a"]})
+    start = world.history.pilots["a"].submitted
+    world.record({"type": "pilot_started", "pilot": "a", "started": start, "node": "n1"})
     half = world.history.pilots["a"].submitted + 1800
     assert allowance(world.history, settings, half) == 180
     assert is_overdrawn(world.history, settings, half) == ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from autoresearch import judge
 from autoresearch.dispatch import line
+from autoresearch.entry import Purpose, brief
 from autoresearch.experiment import (
     Budget,
     Candidate,
@@ -23,7 +24,7 @@ from autoresearch.experiment import (
     Seconds,
     Wave,
 )
-from autoresearch.history import History, Purpose, brief
+from autoresearch.history import History
 from autoresearch.settings import Cluster, Data, Judge, Search, Settings, Task, Tier
 
 Outcome = float | Failure

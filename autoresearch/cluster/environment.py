@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from autoresearch.layout import Layout
 
@@ -10,7 +11,8 @@ SECRET = re.compile(
     r"KEY|AUTH|PASS|SECRET|TOKEN|CREDENTIAL|COOKIE|_PWD|(^|_)PAT(_|$)", re.IGNORECASE
 )
 URL_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
-INHERITED_JOB = re.compile(r"^(SLURM|SBATCH|SUBMITIT|PMI|PMIX)_")  # of a job we may run inside
+# Of a job we may run inside; where Slurm's own configuration lies is no job's.
+INHERITED_JOB = re.compile(r"^(SLURM|SLURMD|SBATCH|SUBMITIT|PMI|PMIX)_(?!CONF$)")
 
 
 def scrubbed(layout: Layout, variables: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -27,3 +29,16 @@ def scrubbed(layout: Layout, variables: Mapping[str, str] = os.environ) -> dict[
     }
     ours = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return kept | ours | {"PYTHONPATH": str(layout.node)}
+
+
+@contextmanager
+def exactly(variables: Mapping[str, str]) -> Iterator[None]:
+    """Run with exactly these variables, then put the old ones back: submitit passes ours on."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

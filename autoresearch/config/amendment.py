@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from types import NoneType
+from typing import Any
 
 from autoresearch.config.checks import check_ranges
 from autoresearch.config.composition import apply, compose_plain, conf_folders
@@ -23,6 +24,23 @@ AMENDABLE = (
     "task.limits.*",
     "cluster.tiers.*.pilots",
     "cluster.tiers.*.price",
+    "cluster.tiers.*.partitions",
+    "cluster.tiers.*.memory_gb",
+    "cluster.tiers.*.qos",
+    "cluster.tiers.*.constraint",
+    "cluster.account",
+    "cluster.qos",
+    "cluster.constraint",
+    "cluster.exclude",
+    "cluster.exclude_after",
+    "cluster.setup",
+    "cluster.python",
+    "cluster.options.*",
+    "cluster.max_jobs",
+    "cluster.max_array",
+    "cluster.poll_seconds",
+    "cluster.poll_limit",
+    "cluster.file_seconds",
 )
 GROUPS = ("budget", "planner", "tracker")  # may be chosen anew as a whole: planner=greedy
 
@@ -52,7 +70,7 @@ def amend(settings: Settings, overrides: Sequence[str]) -> tuple[Settings, Chang
             apply(values, override)
     amended = read(Settings, values)
     check_ranges(amended)
-    amended = replace(amended, cluster=resolve_cluster(amended.cluster))
+    amended = replace(amended, cluster=resolve_cluster(amended.cluster, amended.task.limits))
     return amended, changes(settings, amended)
 
 
@@ -70,17 +88,29 @@ def check_amendable(key: str) -> None:
         reason = REASONS.get(top, "it holds several values; change one of them")
         raise ConfigError(
             f"{key} should stay as it was at the start: {reason}. Start another campaign, or "
-            f"change what may change: {', '.join(AMENDABLE)}"
+            f"change what may change: {', '.join(shown())}"
         )
+
+
+def shown() -> list[str]:
+    """What may change, short enough for a message."""
+    outside = [pattern for pattern in AMENDABLE if not pattern.startswith("cluster.")]
+    return [*outside, "cluster.* where it decides no number (partitions, pilots, account, …)"]
 
 
 def as_overrides(changes: Changes) -> list[str]:
     """Changes as overrides of single values: a record that no later edit of conf/ can alter."""
     return [
-        f"~{key}" if new is None else f"{key}={scalar_text(new)}"
+        f"~{key}" if new is None else f"{key}={value_text(new)}"
         for key, (_, new) in changes.items()
-        if isinstance(new, (bool, int, float, str, NoneType))
+        if isinstance(new, (bool, int, float, str, list, NoneType))
     ]
+
+
+def value_text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(scalar_text, value))}]"
+    return scalar_text(value)
 
 
 def changes(old: Settings, new: Settings) -> Changes:

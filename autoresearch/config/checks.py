@@ -14,7 +14,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # a folder's name on every file system
 TIER = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 SOURCES = ("stdlib", "files")
 TRACKERS = ("files", "wandb")
-MODES = ("offline", "online")
+MODES = ("offline",)
 SET_BY_REFEREE = ("vocabulary", "context")  # fields of every Config that nobody may choose
 
 
@@ -45,6 +45,9 @@ def rules(s: Settings) -> Iterator[Rule]:
     yield above("pilot.poll_seconds", s.pilot.poll_seconds, 0)
     for name in ("idle_seconds", "experiments", "minutes"):
         yield at_least(f"pilot.{name}", getattr(s.pilot, name), 0)
+    if s.cluster.kind == "slurm" and s.pilot.minutes:
+        needed = (s.task.budget.seconds or 0) / 60 + 1
+        yield at_least("pilot.minutes (an experiment, and a minute)", s.pilot.minutes, needed)
     yield from tracker_rules(s.tracker)
 
 
@@ -105,11 +108,26 @@ def search_rules(search: Search) -> Iterator[Rule]:
 
 def cluster_rules(cluster: Cluster) -> Iterator[Rule]:
     yield above("cluster.poll_seconds", cluster.poll_seconds, 0)
+    for name in ("poll_limit", "file_seconds", "exclude_after", "max_jobs", "max_array"):
+        yield at_least(f"cluster.{name}", getattr(cluster, name), 0)
     yield "cluster.tiers", "empty", bool(cluster.tiers), "one tier or more"
     for name, tier in cluster.tiers.items():
         is_name = bool(re.fullmatch(TIER, name))
         yield "cluster.tiers", name, is_name, "named by letters, digits, '_', '-'"
         yield from tier_rules(f"cluster.tiers.{name}", tier)
+        if cluster.kind == "slurm":
+            yield from slurm_rules(f"cluster.tiers.{name}", tier)
+
+
+def slurm_rules(key: str, tier: Tier) -> Iterator[Rule]:
+    """What nobody can find out from the login node."""
+    is_named = bool(tier.partitions) and all(re.fullmatch(r"[\w.-]+", p) for p in tier.partitions)
+    yield f"{key}.partitions", list(tier.partitions), is_named, "one partition or more: [gpu]"
+    yield at_least(f"{key}.pilots", tier.pilots, 1)
+    is_told = tier.device != "auto"
+    yield f"{key}.device", tier.device, is_told, f"a GPU type such as h100, or cpu-{tier.threads}"
+    for name in ("cpus", "memory_gb"):
+        yield at_least(f"{key}.{name}", getattr(tier, name), 0)
 
 
 def tier_rules(key: str, tier: Tier) -> Iterator[Rule]:

@@ -17,13 +17,16 @@ from autoresearch.layout import Layout
 from autoresearch.settings import Settings
 
 VERBS: dict[str, tuple[str, ...]] = {  # and what may follow that is no setting
-    "run": ("--cfg",),
+    "run": ("--cfg", "--continue", "--leave"),
     "prepare": ("--force",),
+    "probe": ("--force", "--print"),
+    "doctor": ("--json", "--minutes"),
     "resume": (),
     "status": ("--json",),
     "show": ("--json",),
     "diff": (),
     "report": (),
+    "step": (),
     "stop": ("--now",),
     "replay": ("--json",),
     "promote": (),
@@ -61,7 +64,7 @@ def candidates(before: Sequence[str], word: str) -> list[str]:
         return list(VERBS.get(verb, ()))
     if verb == "resume" and rest:
         return overrides(word, list(GROUPS), amendable(rest[0]))
-    if verb in ("run", "prepare"):
+    if verb in ("run", "prepare", "doctor"):
         return overrides(word, Groups(conf_folders()).names, settable(rest))
     return []
 

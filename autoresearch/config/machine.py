@@ -1,16 +1,15 @@
 """What settings leave to the machine they are composed on: paths, cores, GPUs."""
 
 import os
-import re
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 from autoresearch.errors import ConfigError
-from autoresearch.hardware import gpu_type
+from autoresearch.hardware import gpus_here
 from autoresearch.layout import shipped
-from autoresearch.settings import Cluster, Data, Settings, Task, Tier
+from autoresearch.settings import Cluster, Data, Limits, Settings, Task, Tier
 
+BESIDE_GB = 8.0  # what two scorers and the referee with the data hold beside a program
 DATA_HOME = "AUTORESEARCH_DATA"  # holds one folder of prepared data per task
 
 
@@ -20,7 +19,7 @@ def resolve(settings: Settings) -> Settings:
         settings,
         dir=absolute(settings.dir),
         task=resolve_task(settings.task),
-        cluster=resolve_cluster(settings.cluster),
+        cluster=resolve_cluster(settings.cluster, settings.task.limits),
     )
 
 
@@ -59,8 +58,12 @@ def resolve_data(data: Data, task: str) -> Data:
 # ---- tiers -----------------------------------------------------------------------------------
 
 
-def resolve_cluster(cluster: Cluster) -> Cluster:
-    """Only this machine can be looked at: tiers of other kinds of cluster stay as they are."""
+def resolve_cluster(cluster: Cluster, limits: Limits) -> Cluster:
+    """Only this machine can be looked at: a Slurm cluster's tiers say what they are."""
+    if cluster.kind == "slurm":
+        needed = limits.memory_gb + BESIDE_GB
+        tiers = {n: replace(t, memory_gb=t.memory_gb or needed) for n, t in cluster.tiers.items()}
+        return replace(cluster, tiers=tiers)
     if cluster.kind != "local":
         return cluster
     tiers = {name: resolve_tier(name, tier) for name, tier in cluster.tiers.items()}
@@ -86,7 +89,7 @@ def resolve_cores(name: str, tier: Tier) -> Tier:
 
 def resolve_gpus(name: str, tier: Tier) -> Tier:
     """One pilot per GPU of this machine; all of one type, since they share one cell."""
-    found = local_gpus()
+    found = gpus_here()
     key = f"cluster.tiers.{name}"
     if not found:
         raise ConfigError(
@@ -101,31 +104,3 @@ def resolve_gpus(name: str, tier: Tier) -> Tier:
     device = found[0] if tier.device == "auto" else tier.device
     chosen = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
     return replace(tier, device=device, pilots=tier.pilots or len(chosen or found))
-
-
-def local_gpus() -> list[str]:
-    """The type of every GPU of this machine, such as "h100"; a MIG slice is its own type."""
-    try:
-        listing = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return gpus_of(listing)
-
-
-def gpus_of(listing: str) -> list[str]:
-    """What `nvidia-smi -L` says, as types. A GPU cut into MIG slices counts as its slices."""
-    found: list[str] = []
-    whole = ""  # the GPU whose slices may follow
-    for line in listing.splitlines():
-        gpu = re.match(r"GPU \d+: (.+?) \(UUID", line)
-        part = re.match(r"\s+MIG (\S+)", line)
-        if gpu:
-            whole = gpu_type(gpu[1])
-            found.append(whole)
-        elif part:
-            if found and found[-1] == whole:
-                found.pop()
-            found.append(f"{whole}-{part[1]}")
-    return found

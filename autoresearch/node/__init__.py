@@ -29,5 +29,6 @@ FROZEN = (
     "node/runlog.py",
     "node/sandbox.py",
     "node/scoring.py",
+    "node/scratch.py",
     "node/wire.py",
 )

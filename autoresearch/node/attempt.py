@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from autoresearch.errors import UserError
 from autoresearch.experiment import Experiment, Failure, Json, Result, Split
+from autoresearch.hardware import is_fake
 from autoresearch.layout import Layout
 from autoresearch.node import device, sandbox, scoring
 from autoresearch.node.children import Child, Children
@@ -75,7 +76,7 @@ class Node:
 
     @property
     def torch_device(self) -> str:
-        return "cuda" if self.tier.gpus else "cpu"
+        return "cuda" if self.tier.gpus and not is_fake(self.tier.device) else "cpu"
 
 
 def run(node: Node, claim: Claim, log: RunLog) -> tuple[Result, bool]:

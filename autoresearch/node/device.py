@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch.experiment import Scalar
-from autoresearch.hardware import gpu_type
+from autoresearch.hardware import FAKE, gpu_type, gpus_here, is_fake
 
 AUTO = "auto"
 
@@ -43,6 +43,8 @@ def mismatch(wanted: str, threads: int, facts: Mapping[str, Scalar]) -> str:
         return ""
     if wanted.startswith("cpu-"):
         return cpu_mismatch(wanted, threads)
+    if is_fake(wanted):
+        return fake_mismatch(wanted)
     name = str(facts.get("name", ""))
     if facts.get("kind") == "cuda" and same_gpu(wanted, name):
         return ""
@@ -61,6 +63,14 @@ def cpu_mismatch(wanted: str, threads: int) -> str:
     if threads_available() < threads:
         return f"the device should be {wanted}, but only {threads_available()} cores are ours"
     return ""
+
+
+def fake_mismatch(wanted: str) -> str:
+    """A test cluster's stand-in for `nvidia-smi` says what this job was dealt."""
+    found = gpus_here()
+    if found == [wanted.removeprefix(FAKE)]:
+        return ""
+    return f"the device should be one {wanted}, but nvidia-smi shows {', '.join(found) or 'none'}"
 
 
 def host_facts() -> dict[str, Scalar]:

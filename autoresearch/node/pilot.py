@@ -1,9 +1,12 @@
 """Holds one device for a while and runs the experiments of its tier, one after another.
 
-    PYTHONPATH=CAMPAIGN/node python -P -m autoresearch.node.pilot CAMPAIGN TIER NAME
+    PYTHONPATH=CAMPAIGN/node python -P -m autoresearch.node.pilot CAMPAIGN TIER SECONDS NAME
 
-It claims, the referee it starts does the rest. SIGTERM ends it: the running attempt is recorded
-as preempted. Small on purpose: it must survive whatever happens beside it.
+It lives for SECONDS (0: as long as there is work) and claims nothing that would last longer. It
+claims, the referee it starts does the rest. SIGTERM ends it: the running attempt is recorded as
+preempted. It says when it goes home; one that has not said so has died. A name has one life: Slurm
+may start a job a second time, whose first life others have taken for dead. Small on purpose: it
+must survive whatever happens beside it.
 """
 
 import contextlib
@@ -14,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -25,12 +27,14 @@ from autoresearch.experiment import Attempt, Failure
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.node import kernel
 from autoresearch.node.progress import Claim
+from autoresearch.node.scratch import Scratch
 from autoresearch.node.wire import Connection, Message, PeerGone
 from autoresearch.process import Identity
 from autoresearch.settings import NodeSettings
 
 STOP_PATIENCE = 15.0  # seconds the referee has to end an attempt when we are told to end
 END_PATIENCE = 15.0  # seconds the referee has to go home
+SCHEMA = 1  # of a claim and of a pilot's record
 DEATHS_LIMIT = 3  # referees in a row that die: then it is the node
 
 
@@ -75,14 +79,16 @@ class RefereeProcess:
 class Pilot:
     """One pilot's life. `told_to_stop` once a signal has come."""
 
-    def __init__(self, layout: Layout, tier: str, name: str, scratch: str) -> None:
+    def __init__(self, layout: Layout, tier: str, life: float, name: str, scratch: str) -> None:
         self.layout = layout
         self.tier = tier
+        self.life = life
         self.name = name
         self.scratch = scratch
         self.settings = NodeSettings.read(layout.node_settings).pilot
         self.identity = asdict(Identity.mine())
         self.began = time.monotonic()
+        self.longest = 0.0  # seconds that an attempt has taken
         self.claimed = 0
         self.deaths = 0
         self.is_fit = True
@@ -93,13 +99,23 @@ class Pilot:
         """Claim and run until there is nothing to do, or no more is allowed."""
         self.listen_to_signals()
         kernel.adopt_orphans()
-        record = {"pilot": self.name, "tier": self.tier, "started": time.time(), **self.identity}
-        write_atomically(self.layout.pilot(self.name), json.dumps(record) + "\n")
+        record = {
+            "schema": SCHEMA,
+            "pilot": self.name,
+            "tier": self.tier,
+            "started": time.time(),
+            **self.identity,
+        }
+        if not link_once(self.layout.pilot(self.name), json.dumps(record) + "\n", self.name):
+            return  # its second life
         self.hire()
         try:
             self.work()
         finally:
             self.referee.end()
+        if self.deaths < DEATHS_LIMIT:
+            record |= {"ended": time.time(), "claimed": self.claimed}
+            write_atomically(self.layout.pilot(self.name), json.dumps(record) + "\n")
 
     def listen_to_signals(self) -> None:
         self.waker.setblocking(False)
@@ -127,6 +143,7 @@ class Pilot:
             if claim is not None:
                 self.serve(claim)
                 idle_since = time.monotonic()
+                self.longest = max(self.longest, idle_since - claim.clock)
             elif time.monotonic() - idle_since > self.settings.idle_seconds:
                 return
             else:
@@ -139,7 +156,7 @@ class Pilot:
             or not self.is_fit
             or self.deaths >= DEATHS_LIMIT
             or 0 < limit.experiments <= self.claimed
-            or 0 < limit.minutes * 60 <= time.monotonic() - self.began
+            or 0 < self.life <= time.monotonic() - self.began + self.longest
             or self.layout.drain.exists()
         )
 
@@ -161,7 +178,8 @@ class Pilot:
         The entry is then stale whoever won. A link, unlike an exclusive open, is complete at once.
         """
         now = time.time()
-        content = {"pilot": self.name, "tier": self.tier, **self.identity, "claimed": now}
+        who = {"schema": SCHEMA, "pilot": self.name, "tier": self.tier, **self.identity}
+        content = {**who, "claimed": now}
         try:
             waited = now - entry.stat().st_mtime
             folder = self.layout.attempt(attempt)
@@ -232,6 +250,18 @@ def link_once(path: Path, text: str, name: str) -> bool:
 
 
 @contextlib.contextmanager
+def temporary_folder() -> Iterator[str]:
+    """Ours while we live; what pilots that were killed have left here goes."""
+    for orphan in Scratch.orphans():
+        orphan.remove()
+    scratch = Scratch.create()
+    try:
+        yield str(scratch.path)
+    finally:
+        scratch.remove()
+
+
+@contextlib.contextmanager
 def failures_in_one_line() -> Iterator[None]:
     try:
         yield
@@ -240,12 +270,9 @@ def failures_in_one_line() -> Iterator[None]:
 
 
 def main() -> None:
-    campaign, tier, name = sys.argv[1:]
-    with (
-        failures_in_one_line(),
-        tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as scratch,
-    ):
-        pilot = Pilot(Layout(Path(campaign)), tier, name, scratch)
+    campaign, tier, life, name = sys.argv[1:]
+    with failures_in_one_line(), temporary_folder() as scratch:
+        pilot = Pilot(Layout(Path(campaign)), tier, float(life), name, scratch)
         pilot.run()
         if pilot.deaths >= DEATHS_LIMIT:
             sys.exit(f"pilot: {pilot.referee.epitaph()}, {pilot.deaths} times in a row")

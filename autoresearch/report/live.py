@@ -14,9 +14,8 @@ from rich.live import Live
 
 from autoresearch.campaign import Campaign, results
 from autoresearch.experiment import State
-from autoresearch.history import History
 from autoresearch.report.summary import summarize
-from autoresearch.report.table import Display, live, progress_line
+from autoresearch.report.table import Display, live, notices, progress_line
 from autoresearch.report.view import View
 
 SECONDS = 0.5  # between two drawings in a terminal, at least
@@ -29,7 +28,7 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Display(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
-        self.seen: tuple[int, int, bool] | None = None
+        self.seen: tuple[object, ...] | None = None
         self.drawn = -math.inf
 
     def __enter__(self) -> Self:
@@ -52,16 +51,20 @@ class Progress:
             if now - self.drawn >= SECONDS:
                 self.drawn = now
                 self.live.update(live(self.view(campaign)), refresh=True)
-        elif position(campaign.history) != self.seen or now - self.drawn >= SILENCE:
-            self.seen, self.drawn = position(campaign.history), now
-            self.console.print(progress_line(self.view(campaign)), soft_wrap=True)
+        elif position(campaign) != self.seen or now - self.drawn >= SILENCE:
+            self.seen, self.drawn = position(campaign), now
+            view = self.view(campaign)
+            self.console.print(progress_line(view), *notices(view), sep="\n", soft_wrap=True)
 
     @staticmethod
     def view(campaign: Campaign) -> View:
-        return summarize(campaign.history, campaign.settings, campaign.sources)
+        known = campaign.noticed
+        return summarize(campaign.history, campaign.settings, campaign.sources, notices=known)
 
 
-def position(history: History) -> tuple[int, int, bool]:
-    """What deserves a line when it changes: the finished, the running, and whether all is over."""
+def position(campaign: Campaign) -> tuple[object, ...]:
+    """What deserves a line when it changes: the finished, the running, whether all is over, and
+    what the cluster lets people know."""
+    history = campaign.history
     running = sum(entry.state is State.running for entry in history.active.values())
-    return results(history), running, bool(history.ended)
+    return results(history), running, bool(history.ended), *campaign.noticed

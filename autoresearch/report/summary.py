@@ -4,13 +4,15 @@ The one place where a campaign's record is turned into what people read.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
 from autoresearch import journal
+from autoresearch.entry import Crown, Entry
 from autoresearch.experiment import Candidate, Cell, Scalar, Seconds, State
-from autoresearch.history import Crown, Entry, History
+from autoresearch.history import History
 from autoresearch.report.view import (
     CellView,
     CertificationView,
@@ -64,9 +66,16 @@ class Summary:
 
 
 def summarize(
-    history: History, settings: Settings, sources: Sources, now: float | None = None
+    history: History,
+    settings: Settings,
+    sources: Sources,
+    now: float | None = None,
+    notices: Sequence[str] = (),
 ) -> View:
-    """The campaign as it stands at `now` (Unix time; the present if left out)."""
+    """The campaign as it stands at `now` (Unix time; the present if left out).
+
+    `notices` are what the cluster lets people know.
+    """
     now = journal.now() if now is None else now
     summary = Summary(history, settings, sources)
     cells = tuple(cell_view(summary, tier, cell) for tier, cell in history.tiers.items())
@@ -97,6 +106,12 @@ def summarize(
         end_reason=history.ended,
         pilots_busy=len(busy),
         pilots=len(history.live_pilots()),
+        notices=tuple(notices),
+        lost=dict(history.retries),
+        avoided={
+            node: len(history.failed_on[node])
+            for node in history.bad_nodes(settings.cluster.exclude_after)
+        },
     )
 
 

@@ -237,6 +237,12 @@ def footer(view: View) -> Text:
     if view.failures:
         counts = (f"{name} {n}" for name, n in sorted(view.failures.items()))
         lines.append(f"failures {', '.join(counts)}")
+    if view.lost:
+        counts = (f"{name} {n}" for name, n in sorted(view.lost.items()))
+        lines.append(f"attempts lost and made again {', '.join(counts)}")
+    if view.avoided:
+        nodes = (f"{name} (failed {n} times)" for name, n in view.avoided.items())
+        lines.append(f"nodes avoided {', '.join(nodes)}")
     return Text("\n".join(lines))
 
 
@@ -303,7 +309,14 @@ def leading(best: Standing, tier: str) -> str:
 
 def live(view: View) -> RenderableType:
     """Budget bars, where it stands, the last results: for rich.live.Live."""
-    return Group(bars(view), progress_line(view), last_results(view))
+    return Group(bars(view), progress_line(view), last_results(view), *notices(view))
+
+
+def notices(view: View) -> list[Text]:
+    """What the cluster lets people know; nothing once the campaign has ended."""
+    if view.state == "ended":
+        return []
+    return [Text(one_line(notice), style="yellow") for notice in view.notices]
 
 
 def bars(view: View) -> Table:

@@ -124,6 +124,9 @@ class View:
     end_reason: str = ""
     pilots_busy: int = 0
     pilots: int = 0
+    notices: tuple[str, ...] = ()  # what the cluster lets people know
+    lost: Mapping[str, int] = field(default_factory=dict)  # attempts, by the machine's failures
+    avoided: Mapping[str, int] = field(default_factory=dict)  # nodes that failed too often
 
     @property
     def is_unprotected(self) -> bool:

@@ -3,55 +3,24 @@
 Does not import wandb: wandb must find this folder when it is imported.
 """
 
-import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+
+from autoresearch.node import scratch
 
 UNNEEDED = ("files", "logs", "tmp")  # `wandb sync` does without; clusters have inode quotas
 
 
-class Scratch:
+class Scratch(scratch.Scratch):
     """W&B's working folder on this node, locked while its logger lives.
 
     A logger that is killed leaves its folder behind; the next one on the node finds it unlocked
     and brings its runs home, without an end: torn runs, which `wandb sync` reports as failed.
     """
 
-    def __init__(self, path: Path, lock: int) -> None:
-        self.path = path
-        self.lock = lock
-
-    @classmethod
-    def create(cls) -> Self:
-        """Raises OSError if the node has no room for temporary files."""
-        draft = Path(tempfile.mkdtemp(prefix="autoresearch-draft-"))
-        lock = os.open(draft / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Renamed only now that it is locked: no other logger may take it for an orphan.
-        path = draft.with_name(f"{scratch_prefix()}{draft.name.rpartition('-')[2]}")
-        draft.rename(path)
-        return cls(path, lock)
-
-    @classmethod
-    def orphans(cls) -> Iterator[Self]:
-        """Folders on this node whose loggers are dead, locked for the caller."""
-        for path in Path(tempfile.gettempdir()).glob(f"{scratch_prefix()}*"):
-            try:
-                if path.lstat().st_uid != os.getuid():
-                    continue
-                lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except OSError:  # taken away meanwhile by another logger
-                continue
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
-                continue
-            yield cls(path, lock)
+    KIND = "wandb"
 
     @property
     def home(self) -> Path | None:
@@ -78,20 +47,12 @@ class Scratch:
                 draft.rename(home / folder.name)
             shutil.rmtree(folder)
 
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self.lock)
 
-
-def scratch_prefix() -> str:
-    return f"autoresearch-wandb-{os.getuid()}-"
-
-
-def isolate(scratch: Path) -> None:
+def isolate(folder: Path) -> None:
     """Keep wandb to its scratch folder: no settings, keys or caches of the user, no network."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         del os.environ[name]
     for name in ("CONFIG", "CACHE", "DATA"):
-        os.environ[f"WANDB_{name}_DIR"] = str(scratch / name.lower())
+        os.environ[f"WANDB_{name}_DIR"] = str(folder / name.lower())
     os.environ["WANDB_ERROR_REPORTING"] = "false"
-    tempfile.tempdir = str(scratch)
+    tempfile.tempdir = str(folder)

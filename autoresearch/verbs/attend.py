@@ -1,7 +1,8 @@
 """What `run` and `resume` share: a controller in the foreground, from its first turn to the report.
 
-SIGINT (Ctrl-C) once finishes what runs and starts nothing; twice ends what runs. SIGTERM leaves at
-once: pilots work on through the queue, and `resume` goes on.
+SIGINT (Ctrl-C) once finishes what runs and starts nothing; twice ends what runs. SIGTERM and
+SIGUSR1 leave at once: pilots work on through the queue, and `resume` goes on. After SIGUSR1, with
+which Slurm warns a job that its time is up, the exit code says that there is more to do.
 """
 
 import signal
@@ -20,9 +21,15 @@ from autoresearch.report.publish import publish
 from autoresearch.report.summary import summarize
 from autoresearch.verbs.find import running
 
+UNFINISHED = 75  # EX_TEMPFAIL: start us again
+
 
 class Leave(Exception):  # noqa: N818 - a request, not an error
-    """SIGTERM came: let go of the campaign without ending it."""
+    """Let go of the campaign without ending it, with this exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
 
 
 def attend(campaign: Campaign) -> int:
@@ -32,9 +39,9 @@ def attend(campaign: Campaign) -> int:
             screen = Screen(progress)
             with signals(campaign, screen):
                 reason = story.run(campaign, screen.show)
-    except Leave:
+    except Leave as leave:
         print(f"left; pilots go on. autoresearch resume {campaign.layout.root}", file=sys.stderr)
-        return 0
+        return leave.code
     finally:
         campaign.record.journal.close()
         campaign.lease.release()
@@ -72,7 +79,7 @@ class Screen:
 
 @contextmanager
 def signals(campaign: Campaign, screen: Screen) -> Iterator[None]:
-    """Handle SIGINT and SIGTERM as this module says, then put the old handlers back."""
+    """Handle signals as this module says, then put the old handlers back."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         at_once = bool(campaign.stopping)
@@ -82,12 +89,11 @@ def signals(campaign: Campaign, screen: Screen) -> Iterator[None]:
         )
         story.stop(campaign, "stopped by Ctrl-C", at_once=at_once)
 
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        raise Leave
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise Leave(UNFINISHED if number == signal.SIGUSR1 else 0)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, leave)
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: leave, signal.SIGUSR1: leave}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch.entry import Entry
 from autoresearch.errors import CampaignError
 from autoresearch.experiment import Candidate, State
-from autoresearch.history import Entry, History
+from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout
 from autoresearch.opening import effective, existing

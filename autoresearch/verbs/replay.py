@@ -10,16 +10,18 @@ import os
 import secrets
 import sys
 import time
-from pathlib import Path
 
 from autoresearch import judge
+from autoresearch.cluster.interface import Cluster, Phase, Refused
 from autoresearch.cluster.table import connect
 from autoresearch.collect import read_result
-from autoresearch.dispatch import freeze, settled
+from autoresearch.dispatch import freeze, log_folder, settled
 from autoresearch.errors import CampaignError
 from autoresearch.experiment import Attempt, Experiment, Json, Result
 from autoresearch.history import History
+from autoresearch.journal import now
 from autoresearch.layout import Layout
+from autoresearch.placement import life
 from autoresearch.verbs import find
 
 
@@ -61,11 +63,15 @@ def again(campaign: find.Campaign, experiment: Experiment, tier: str) -> Result:
     attempt = Attempt(experiment.id, 1)
     layout.queue_entry(tier, 0, attempt).touch()
     cluster = connect(layout, campaign.settings.cluster)
-    name = f"{tier}-replay"
-    jobs = cluster.submit(tier, [name])
+    pilot = f"{tier}-replay-0"
+    minutes = life(campaign.history, campaign.settings, tier, cluster.longest(tier), now())
     try:
-        while name not in cluster.gone(jobs) and not layout.result(attempt).exists():
-            time.sleep(campaign.settings.cluster.poll_seconds)
+        asked = {"submitted": now(), "started": None}
+        jobs = {pilot: asked | cluster.submit(tier, [pilot], minutes).get(pilot, {})}
+    except Refused as refusal:
+        raise CampaignError(f"the cluster should take a pilot, but says: {refusal}") from refusal
+    try:
+        ended = wait(layout, cluster, attempt, jobs, campaign.settings.cluster.poll_seconds)
     except KeyboardInterrupt:
         cluster.cancel(jobs)
         raise
@@ -73,9 +79,22 @@ def again(campaign: find.Campaign, experiment: Experiment, tier: str) -> Result:
         layout.drain.touch()
     result = read_result(layout, attempt)
     if result is None:
-        where = Path(layout.pilots) / name
-        raise CampaignError(f"the pilot should have left a result, but ended; see {where}")
+        where = log_folder(layout, pilot)
+        raise CampaignError(f"the pilot should have left a result, but {ended}; see {where}")
     return result
+
+
+def wait(
+    layout: Layout, cluster: Cluster, attempt: Attempt, jobs: dict[str, Json], poll_seconds: float
+) -> str:
+    """Until there is a result, or the pilot is gone; how it ended then."""
+    while not layout.result(attempt).exists():
+        for seen in cluster.look(jobs).values():
+            if seen.phase is Phase.gone:
+                time.sleep(cluster.lag)
+                return seen.reason or "ended"
+        time.sleep(poll_seconds)
+    return ""
 
 
 def compare(experiment: Experiment, recorded: float | None, result: Result) -> Json:

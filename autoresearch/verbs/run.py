@@ -4,10 +4,13 @@ import argparse
 
 from autoresearch import config, opening
 from autoresearch.verbs.attend import attend
+from autoresearch.verbs.step import look_after
 
 
 def main(options: argparse.Namespace) -> int:
     if options.cfg:
         print(config.preview(options.overrides), end="")
         return 0
-    return attend(opening.start(config.compose(options.overrides)))
+    settings = config.compose(options.overrides)
+    campaign = (opening.start_or_resume if options.go_on else opening.start)(settings)
+    return look_after(campaign) if options.leave else attend(campaign)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
+from autoresearch.entry import Entry
 from autoresearch.experiment import Attempt, Json, plain
-from autoresearch.history import Entry
 from autoresearch.layout import Layout, read_json
 from autoresearch.verbs import find
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from rich.console import Console
 
-from autoresearch.layout import Layout
+from autoresearch.layout import Layout, read_json
 from autoresearch.lease import holder, is_held
 from autoresearch.report.summary import summarize
 from autoresearch.report.table import headline, live
@@ -16,7 +16,8 @@ from autoresearch.verbs import find
 
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
-    view = summarize(campaign.history, campaign.settings, campaign.sources)
+    known = (read_json(campaign.layout.notices) or {}).get("notices", [])
+    view = summarize(campaign.history, campaign.settings, campaign.sources, notices=known)
     if options.json:
         print(json.dumps({"schema": 1, **asdict(view)}, indent=1))
         return 0

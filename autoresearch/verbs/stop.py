@@ -1,9 +1,10 @@
-"""`autoresearch stop`: ask the controller to end, or, without one, the pilots themselves."""
+"""`autoresearch stop`: ask the controller to end; without one, the pilots and who comes next."""
 
 import argparse
 import json
 from pathlib import Path
 
+from autoresearch.cluster.interface import Phase
 from autoresearch.cluster.table import connect
 from autoresearch.collect import jobs
 from autoresearch.history import History
@@ -17,16 +18,18 @@ from autoresearch.verbs.find import running
 def main(options: argparse.Namespace) -> int:
     layout = existing(Path(options.directory))
     history = History.of(replay(layout.journal).events)
-    if is_held(layout.lease):
+    if not history.ended:  # the next controller heeds it, if there is none now
         write_atomically(layout.stop, json.dumps({"now": options.now}))
+    if is_held(layout.lease):
         print(asked(history, now=options.now))
         return 0
     layout.drain.touch()
     cluster = connect(layout, read_settings(layout).cluster)
     live = jobs(history)
-    left = {name: job for name, job in live.items() if name not in cluster.gone(live)}
-    if options.now:
-        cluster.cancel(left)
+    seen = cluster.look(live)
+    gone = {name for name, sighting in seen.items() if sighting.phase is Phase.gone}
+    left = {name: job for name, job in live.items() if name not in gone}
+    (cluster.cancel if options.now else cluster.withdraw)(left)
     print(f"no controller is at work; {len(left)} pilots were told to stop")
     return 0
 

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import _report
 
+from autoresearch.entry import brief
 from autoresearch.experiment import Budget, Candidate, Cell, Experiment, Json, Result, Seconds
-from autoresearch.history import History, brief
+from autoresearch.history import History
 from autoresearch.journal import Journal, replay
 
 CELL = Cell("h100", Budget(seconds=300), "d" * 64, "python 3.12 torch 2.11.0", "1a2b3c4d-5e6f7a8b")

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from standins import freeze_stand_in
 
 from autoresearch.cluster.environment import scrubbed
+from autoresearch.cluster.interface import Phase
 from autoresearch.cluster.local import LocalCluster, is_mentioned
 from autoresearch.cluster.table import connect
 from autoresearch.errors import ConfigError
@@ -19,42 +21,26 @@ from autoresearch.layout import Layout
 from autoresearch.process import Identity
 from autoresearch.settings import Cluster, Tier
 
-STAND_IN = """
-import json, sys, time
-from dataclasses import asdict
-from pathlib import Path
-from autoresearch.layout import Layout
-from autoresearch.process import Identity
-layout = Layout(Path(sys.argv[1]))
-time.sleep(0.3)
-layout.pilot(sys.argv[3]).write_text(json.dumps({"pilot": sys.argv[3], **asdict(Identity.mine())}))
-while not layout.drain.exists():
-    time.sleep(0.05)
-"""
-
-
 OPENED: list[LocalCluster] = []
 
 
 def open_cluster(layout: Layout, tiers: dict[str, Tier]) -> LocalCluster:
     """A cluster whose pilots are waited for when the test ends."""
-    OPENED.append(LocalCluster(layout, tiers))
+    OPENED.append(LocalCluster(layout, Cluster("local", tiers)))
     return OPENED[-1]
+
+
+def gone(cluster: LocalCluster, *names: str) -> set[str]:
+    """Which of these pilots the cluster takes for gone."""
+    seen = cluster.look({name: {} for name in names})
+    return {name for name, sighting in seen.items() if sighting.phase is Phase.gone}
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Iterator[Layout]:
     """A campaign whose frozen node code is a stand-in for the pilot: it names itself and waits."""
     layout = Layout(tmp_path)
-    package = layout.node / "autoresearch" / "node"
-    package.mkdir(parents=True)
-    source = Path(scrubbed.__code__.co_filename).parent.parent
-    for name in ("__init__", "errors", "experiment", "layout", "process"):
-        (package.parent / f"{name}.py").write_bytes((source / f"{name}.py").read_bytes())
-    (package / "__init__.py").touch()
-    (package / "pilot.py").write_text(STAND_IN, encoding="utf-8")
-    layout.pilots.mkdir()
-    layout.drain.parent.mkdir()
+    freeze_stand_in(layout)
     yield layout
     layout.drain.touch()
     wait_for(lambda: all(job.done() for cluster in OPENED for job in cluster.started))
@@ -71,25 +57,25 @@ def wait_for(condition: Callable[[], object]) -> None:
 def test_pilots_start_are_seen_and_are_seen_to_be_gone(layout: Layout) -> None:
     cluster = open_cluster(layout, {"screen": Tier("cpu-1", pilots=2)})
     jobs = cluster.submit("screen", ["a", "b"])
-    assert not cluster.gone(jobs)  # also before they have said who they are
+    assert not gone(cluster, *jobs)  # also before they have said who they are
     wait_for(lambda: layout.pilot("a").exists() and layout.pilot("b").exists())
-    assert not cluster.gone(jobs)
+    assert not gone(cluster, *jobs)
     os.kill(json.loads(layout.pilot("a").read_text(encoding="utf-8"))["pid"], signal.SIGKILL)
-    wait_for(lambda: set(cluster.gone(jobs)) == {"a"})
+    wait_for(lambda: gone(cluster, *jobs) == {"a"})
     layout.drain.touch()
-    wait_for(lambda: set(cluster.gone(jobs)) == {"a", "b"})
+    wait_for(lambda: gone(cluster, *jobs) == {"a", "b"})
 
 
 def test_another_controller_sees_the_same_pilots(layout: Layout) -> None:
     tiers = {"screen": Tier("cpu-1", pilots=1)}
     jobs = open_cluster(layout, tiers).submit("screen", ["a"])
     fresh = open_cluster(layout, tiers)
-    assert not fresh.gone(jobs)
-    assert not fresh.gone({"a": {}})  # its job was never recorded: found by name all the same
-    assert set(fresh.gone({"never": {}})) == {"never"}
+    assert not gone(fresh, *jobs)
+    assert not gone(fresh, "a")  # its job was never recorded: found by name all the same
+    assert gone(fresh, "never") == {"never"}
     wait_for(lambda: layout.pilot("a").exists())
     layout.drain.touch()
-    wait_for(lambda: set(fresh.gone(jobs)) == {"a"})
+    wait_for(lambda: gone(fresh, *jobs) == {"a"})
 
 
 def test_cancelling_ends_pilots(layout: Layout) -> None:
@@ -97,7 +83,7 @@ def test_cancelling_ends_pilots(layout: Layout) -> None:
     jobs = cluster.submit("screen", ["a"])
     wait_for(lambda: layout.pilot("a").exists())
     cluster.cancel(jobs)
-    wait_for(lambda: set(cluster.gone(jobs)) == {"a"})
+    wait_for(lambda: gone(cluster, *jobs) == {"a"})
 
 
 OUTLIVED = """
@@ -105,10 +91,12 @@ import signal, sys
 from pathlib import Path
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
     signal.signal(number, signal.SIG_DFL)  # who started us may have had it ignored
+from autoresearch.cluster.interface import Phase
 from autoresearch.cluster.local import LocalCluster
 from autoresearch.layout import Layout
-from autoresearch.settings import Tier
-LocalCluster(Layout(Path(sys.argv[1])), {"screen": Tier("cpu-1", pilots=1)}).submit("screen", ["a"])
+from autoresearch.settings import Cluster, Tier
+settings = Cluster("local", {"screen": Tier("cpu-1", pilots=1)})
+LocalCluster(Layout(Path(sys.argv[1])), settings).submit("screen", ["a"])
 print("submitted", flush=True)
 input()
 """
@@ -141,7 +129,7 @@ def test_pilots_outlive_their_controller(layout: Layout, number: signal.Signals)
     assert pilot.is_alive
     assert os.getsid(pilot.pid) not in (controller.pid, os.getsid(0))
     job = open_cluster(layout, {"screen": Tier("cpu-1", pilots=1)})
-    assert not job.gone({"a": {}})
+    assert not gone(job, "a")
     job.cancel({"a": {}})
     wait_for(lambda: not pilot.is_alive)
 

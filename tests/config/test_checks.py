@@ -91,7 +91,7 @@ def values() -> Json:
         ("cluster.tiers.cpu.pilots=-1", "cluster.tiers.cpu.pilots should be at least 0"),
         ("cluster.tiers.cpu.device=cpu-2", "cluster.tiers.cpu.device should be auto or cpu-1"),
         ("tracker.kind=wb", "tracker.kind should be one of files, wandb, but was 'wb'"),
-        ("tracker.mode=live", "tracker.mode should be one of offline, online, but was 'live'"),
+        ("tracker.mode=live", "tracker.mode should be one of offline, but was 'live'"),
         ("tracker.project=''", "tracker.project should be a name"),
     ],
 )

@@ -61,7 +61,7 @@ def test_what_was_typed_before_counts_unless_it_is_a_mistake(here: Path) -> None
 
 
 def test_flags(here: Path) -> None:
-    assert complete(["run", "--"]) == ["--cfg"]
+    assert complete(["run", "--"]) == ["--cfg", "--continue", "--leave"]
     assert complete(["run", "--cfg", ""]) == ["job"]
     assert complete(["status", "c", "--"]) == ["--json"]
     assert complete(["completion", "z"]) == ["zsh"]

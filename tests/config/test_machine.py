@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch.config import compose
-from autoresearch.config.machine import gpus_of
 from autoresearch.errors import ConfigError
+from autoresearch.hardware import gpus_of
 from autoresearch.layout import shipped
 from autoresearch.settings import Tier
 

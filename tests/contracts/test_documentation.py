@@ -1,13 +1,15 @@
 """What the documents show is so: links lead somewhere, help texts are current, commands work.
 
 A command counts when it stands in a ```console block behind "$ ", or in a ```bash block. It is
-parsed by the real command line, and the overrides of `run` and `prepare` are composed by the real
-configuration. An excerpt of a help text may leave out lines where it says "...".
+parsed by the real command line, and the overrides of `run`, `prepare` and `doctor` are composed by
+the real configuration; `cluster=mysite` is slurm/site.yaml. An excerpt of a help text may leave out
+lines where it says "...".
 """
 
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,14 +157,16 @@ def check(shown: Shown) -> None:
         assert os.access(ROOT / command, os.X_OK), f"{command} is no script"
     elif "--help" not in rest:
         options = parser().parse_args(rest)
-        if options.verb in ("run", "prepare"):
+        if options.verb in ("run", "prepare", "doctor"):
             assert main(["run", "--cfg", "job", *options.overrides]) == 0
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder, prepared text somewhere, and the width that excerpts are written for."""
+    """A folder with a site's settings, prepared text, and the width excerpts are written for."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf" / "cluster").mkdir(parents=True)
+    shutil.copyfile(ROOT / "slurm" / "site.yaml", tmp_path / "conf" / "cluster" / "mysite.yaml")
     monkeypatch.setenv("AUTORESEARCH_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "100")
 

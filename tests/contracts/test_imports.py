@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 # Reading order. A folder (planners, cluster, node, ...) counts as one part.
 ORDER = (
     *("errors", "experiment", "layout", "space", "settings", "process", "hardware", "config"),
-    *("journal", "history", "record", "lease", "sources", "statistics"),
+    *("journal", "entry", "history", "record", "lease", "sources", "statistics"),
     *("planners", "planning", "claude", "placement", "spending", "cluster", "node", "tracking"),
     *("judge", "dispatch", "collect", "campaign", "opening", "report", "doctor", "verbs"),
     *("cli", "__main__"),

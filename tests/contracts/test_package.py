@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = {"conf": "config.yaml", "train": "train.py"}
+SHIPPED = {"conf": "config.yaml", "slurm": "campaign.sbatch", "train": "train.py"}
 
 
 def run(command: list[str | Path], folder: Path) -> str:

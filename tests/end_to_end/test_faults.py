@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from bigram import PROGRAM, write_task
 
-from autoresearch.history import Entry, History
+from autoresearch.entry import Entry
+from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout
 from autoresearch.report.results import COLUMNS

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from nodes import LIMITS, PROGRAM, SCORING, Campaign
 
-from autoresearch.config import machine
 from autoresearch.experiment import Attempt, Budget, Failure, Result, Split
+from autoresearch.hardware import gpus_here
 from autoresearch.layout import Layout
 from autoresearch.process import Identity
 from autoresearch.settings import Tier
@@ -267,7 +267,7 @@ def test_a_pilot_is_busy_almost_all_the_time(judged: Ran, pilot: str) -> None:
 
 @pytest.mark.gpu
 def test_a_gpu_trains_and_scores_in_its_own_cell(campaign: Campaign) -> None:
-    campaign.tier = Tier(device=machine.local_gpus()[0], threads=4, gpus=1)
+    campaign.tier = Tier(device=gpus_here()[0], threads=4, gpus=1)
     campaign.write_settings()
     attempts = [campaign.queue(budget=Budget(seconds=3.0)), campaign.queue(AHEAD)]
     campaign.run()

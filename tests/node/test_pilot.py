@@ -131,18 +131,61 @@ def test_a_pilot_says_who_it_is_and_in_what_order_it_claims(campaign: Campaign) 
     assert 0 < result.seconds.queue < 60
 
 
-@pytest.mark.parametrize("limit", ["drain", "experiments", "minutes"])
+@pytest.mark.parametrize("limit", ["drain", "experiments", "life"])
 def test_a_pilot_claims_no_more_than_it_may(campaign: Campaign, limit: str) -> None:
     first, second = campaign.queue("1 +"), campaign.queue("2 +")
     if limit == "drain":
         campaign.layout.drain.touch()
+    elif limit == "life":
+        campaign.life = 1e-6
     else:
-        bound = {"experiments": 1, "minutes": 1e-6}[limit]
-        campaign.pilot = replace(campaign.pilot, **{limit: bound})  # type: ignore[arg-type]
+        campaign.pilot = replace(campaign.pilot, experiments=1)
         campaign.write_settings()
     assert campaign.run() == ""
     assert campaign.layout.result(first).exists() == (limit == "experiments")
     assert not campaign.layout.claim(second).exists()
+
+
+def test_near_its_end_a_pilot_claims_nothing_that_would_outlast_it(campaign: Campaign) -> None:
+    attempts = [campaign.queue(f"{k} +") for k in range(40)]
+    began = time.monotonic()
+    campaign.run("first")
+    each = (time.monotonic() - began) / len(attempts)
+    attempts = [campaign.queue(f"{k} -") for k in range(40)]
+    campaign.life = 10 * each
+    campaign.run("second")
+    made = sum(campaign.layout.result(attempt).exists() for attempt in attempts)
+    assert 0 < made < 20
+    record = json.loads(campaign.layout.pilot("second").read_text())
+    assert record["claimed"] == made
+
+
+def test_a_pilot_says_when_it_goes_home_and_has_one_life(campaign: Campaign) -> None:
+    campaign.queue("1 +")
+    campaign.run("once")
+    record = json.loads(campaign.layout.pilot("once").read_text())
+    assert record["started"] < record["ended"] <= time.time()
+    second = campaign.queue("2 +")
+    assert campaign.run("once") == ""
+    assert not campaign.layout.claim(second).exists()
+    assert json.loads(campaign.layout.pilot("once").read_text()) == record
+
+
+def test_what_a_killed_pilot_leaves_on_the_node_goes_with_the_next(
+    campaign: Campaign, tmp_path: Path
+) -> None:
+    node = tmp_path / "node"
+    node.mkdir()
+    campaign.environment = {"TMPDIR": str(node)}
+    attempt = campaign.queue(HANGS)
+    pilot = campaign.start("killed")
+    running_program(campaign, attempt, pilot)
+    pilot.kill()
+    pilot.communicate()
+    assert list(node.iterdir())
+    campaign.queue("1 +", number=2)
+    campaign.run("next")
+    assert not list(node.glob("autoresearch-pilot-*"))
 
 
 def test_an_idle_pilot_waits_for_work_and_then_goes_home(campaign: Campaign) -> None:

@@ -42,6 +42,9 @@ def test_a_log_file_gets_a_line_for_a_change_and_one_a_minute(
     desk.answer(attempt)
     look(desk)
     assert lines_after(0.1) == 1, "one has finished"
+    desk.noticed = ["3 of tier screen wait: Priority"]
+    assert lines_after(0.1) == 2, "the cluster lets us know something"
+    assert "Priority" in out.getvalue().splitlines()[-1]
     desk.record.append({"type": "ended", "reason": "budget"})
     assert lines_after(0.1) == 1
     assert "ended" in out.getvalue().splitlines()[-1]

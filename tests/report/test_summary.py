@@ -6,8 +6,8 @@ import pytest
 from desks import Desk, open_desk
 from test_collect import look
 
+from autoresearch.entry import Purpose
 from autoresearch.experiment import Failure
-from autoresearch.history import Purpose
 from autoresearch.layout import read_json
 from autoresearch.report.summary import summarize
 from autoresearch.report.view import View

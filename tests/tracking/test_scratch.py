@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.tracking.scratch import Scratch, isolate, scratch_prefix
+from autoresearch.tracking.scratch import Scratch, isolate
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +44,8 @@ def test_a_folder_is_an_orphan_once_its_logger_is_gone() -> None:
 
 
 def test_what_is_not_a_scratch_folder_is_left_alone(node: Path) -> None:
-    (node / f"{scratch_prefix()}empty").mkdir()
-    (node / f"{scratch_prefix()}file").touch()
+    (node / f"{Scratch.prefix()}empty").mkdir()
+    (node / f"{Scratch.prefix()}file").touch()
     assert not list(Scratch.orphans())
     assert len(list(node.iterdir())) == 2
 

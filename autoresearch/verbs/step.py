@@ -1,0 +1,42 @@
+"""`autoresearch step`: a controller that looks in, does what is due, and leaves. For cron.
+
+The same turns as `run` takes, until nothing can be done without waiting for results.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from autoresearch import opening
+from autoresearch.campaign import Campaign, visit
+from autoresearch.history import History
+from autoresearch.journal import replay
+from autoresearch.lease import is_held
+from autoresearch.report.publish import publish
+from autoresearch.report.summary import summarize
+from autoresearch.report.table import progress_line
+
+
+def main(options: argparse.Namespace) -> int:
+    layout = opening.existing(Path(options.directory))
+    ended = History.of(replay(layout.journal).events).ended
+    if ended or is_held(layout.lease):
+        why = f"the campaign has ended: {ended}" if ended else "a controller is at work already"
+        print(f"nothing to do: {why}", file=sys.stderr)
+        return 0
+    return look_after(opening.look_in(layout.root))
+
+
+def look_after(campaign: Campaign) -> int:
+    """Do what is due and leave: one line for a log or, at the end, the whole report."""
+    try:
+        ended = visit(campaign)
+    finally:
+        campaign.record.journal.close()
+        campaign.lease.release()
+    view = summarize(campaign.history, campaign.settings, campaign.sources)
+    if ended:
+        publish(view)
+    else:
+        print(progress_line(view).plain)
+    return 0

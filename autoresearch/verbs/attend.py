@@ -40,8 +40,11 @@ def attend(campaign: Campaign) -> int:
             with signals(campaign, screen):
                 reason = story.run(campaign, screen.show)
     except Leave as leave:
-        print(f"left; pilots go on. autoresearch resume {campaign.layout.root}", file=sys.stderr)
-        return leave.code
+        reason = campaign.history.ended
+        if not reason:
+            root = campaign.layout.root
+            print(f"left; pilots go on. autoresearch resume {root}", file=sys.stderr)
+            return leave.code
     finally:
         campaign.record.journal.close()
         campaign.lease.release()

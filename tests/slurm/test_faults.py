@@ -235,7 +235,8 @@ def test_a_limit_that_comes_later_is_back_pressure(night: Night) -> None:
         assert "Slurm takes no more pilots now: AssocMaxSubmitJobLimit" in told
     night.end()
     assert not lost_attempts(night)
-    night.report("MaxSubmitJobs=0 in mid-campaign", "asked again, ever more rarely", "no more now")
+    said = next(line for line in told.splitlines() if "AssocMax" in line)
+    night.report("MaxSubmitJobs=0 in mid-campaign", "asked again, ever more rarely", said.strip())
 
 
 def test_a_qos_limit_is_said_by_its_name_and_value(night: Night) -> None:
@@ -321,11 +322,11 @@ def test_a_full_disk_stops_the_controller_and_nothing_else(night: Night) -> None
         ballast.unlink()
         night.start()
         night.end()
+        night.report("full disk", "controller stopped; went on when there was room", line)
     finally:
         night.leave()
         until(lambda: not night.testbed.squeue(), 90)
         night.testbed.run("umount", "-l", str(home))
-    night.report("full disk", "controller stopped; went on when there was room", line)
 
 
 @pytest.mark.parametrize("accepted", [False, True])

@@ -5,6 +5,7 @@ fake, everything else is real.
 """
 
 import argparse
+import hashlib
 import os
 import shlex
 import shutil
@@ -136,12 +137,20 @@ def laboratory() -> Iterator[Lab]:
     try:
         started = Testbed.start(testbed)
         version = started.run("sbatch", "--version").stdout.split()[-1]
-        lab = Lab(started, root, {**machine, "slurm": version})
+        lab = Lab(started, root, {**machine, "slurm": version, "code": code()})
         furnish(lab)
         yield lab
     finally:
         script({"TESTBED_DIR": str(testbed)}, "down", "--wipe", check=False)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def code() -> str:
+    """Which state of the package is measured: a hash of its modules, committed or not."""
+    sha256 = hashlib.sha256()
+    for path in sorted((HERE.parents[2] / "autoresearch").rglob("*.py")):
+        sha256.update(path.read_bytes())
+    return sha256.hexdigest()[:8]
 
 
 def leave(number: int, _frame: FrameType | None) -> None:

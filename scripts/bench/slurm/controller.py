@@ -30,6 +30,7 @@ from autoresearch.layout import Layout  # noqa: E402
 from slurm import _lab  # noqa: E402
 
 PILOTS = 8  # that screen
+SLACK = 1.4  # not all experiments are for these pilots, and the campaign should outlast the watch
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 SECONDS = 0.25  # between two looks: a planner lives longer
 OWN_EVERY = 8  # looks between two at the controller's own memory, which changes slowly
@@ -114,7 +115,7 @@ class Watch:
 
 def observe(lab: _lab.Lab, minutes: float, experiments: int) -> tuple[Watch, float]:
     """One campaign, watched; and how long."""
-    each = minutes * 60 * PILOTS / experiments
+    each = SLACK * minutes * 60 * PILOTS / experiments
     overrides = (
         *(f"budget.experiments={experiments}", "planner=bayes", _lab.stand_ins(each)),
         *("+search.space.nap=interval(1,2)", f"cluster.tiers.screen.pilots={PILOTS}"),

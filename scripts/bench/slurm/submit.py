@@ -10,7 +10,6 @@ Slurm's limits are is asked before: a controller asks once in its life.
 """
 
 import os
-import statistics
 import sys
 import time
 from collections import defaultdict
@@ -119,16 +118,18 @@ def theirs(lab: Lab, name: str, count: int) -> dict[str, float]:
 
 
 def measure(lab: Lab, count: int, rounds: int) -> dict[str, float]:
-    """Medians over rounds, in turns."""
-    found: defaultdict[str, list[float]] = defaultdict(list)
+    """The round that is in the middle, ours with its pieces and theirs; they take turns."""
+    found: dict[str, list[dict[str, float]]] = {OURS: [], THEIRS: []}
     for number in range(rounds):
-        for act, who in ((ours, "ours"), (theirs, "theirs")):
-            for name, seconds in act(lab, f"{who}-{count}-{number}", count).items():
-                found[name].append(seconds)
+        for act, who in ((ours, OURS), (theirs, THEIRS)):
+            found[who].append(act(lab, f"{act.__name__}-{count}-{number}", count))
             if len(lab.testbed.squeue()) != count:
                 raise SystemExit(f"{who}: {count} jobs should be held, but are not")
             lab.cancel_all()
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
+    middle: dict[str, float] = {}
+    for who, times in found.items():
+        middle |= sorted(times, key=lambda seconds: seconds[who])[rounds // 2]
+    return middle
 
 
 def figures(count: int, found: dict[str, float]) -> list[Figure]:

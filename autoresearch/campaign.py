@@ -49,7 +49,7 @@ class Campaign:
     stopping: str = ""  # why no new work is started, or "" while it is
     cutting: bool = False  # what runs has been told to end
     absence: float = 0.0  # seconds that no controller will be there after this one
-    noticed: list[str] = field(default_factory=list)  # what the cluster last let us know
+    noticed: list[str] | None = None  # what the cluster last let us know; None: not looked yet
     known: dict[str, Mapping[str, Scalar]] = field(default_factory=dict)
 
     @property

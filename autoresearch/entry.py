@@ -50,6 +50,7 @@ class Entry:
     result: Result | None = None
     since: float = 0.0  # when it was first seen to run (Unix time)
     lost: Counter[str] = field(default_factory=Counter)  # attempts, by the machine's failures
+    losses: list[str] = field(default_factory=list)  # why each of them was lost
 
     @property
     def current(self) -> Attempt:

@@ -134,6 +134,7 @@ class History:
         entry.state = State.proposed  # it waits for its next attempt to be queued
         self.retries[event["failure"]] += 1
         entry.lost[event["failure"]] += 1
+        entry.losses.append(f"{event['failure']}: {event['reason']}")
         self._blame(event["failure"], event.get("pilot", ""), event["experiment"])
         self._used(event.get("pilot", ""))
 

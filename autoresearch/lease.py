@@ -77,7 +77,8 @@ def acquire(path: Path) -> Lease:
         root = path.parent.parent
         raise CampaignError(
             f"{root} should have no other controller, but {where} is at work; "
-            f"wait, or end it with `autoresearch stop {root}`"
+            f"let it work on, have it leave with `kill PID` (pilots work on), or end the campaign "
+            f"with `autoresearch stop {root}`"
         )
     lease = Lease(path)
     lease.renew()

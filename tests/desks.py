@@ -88,7 +88,7 @@ class Desk:
     sources: Sources
     pilots: Pilots = field(default_factory=Pilots)
     settings: Settings = field(default_factory=make_settings)
-    noticed: list[str] = field(default_factory=list)
+    noticed: list[str] | None = None
 
     @property
     def history(self) -> History:

@@ -3,6 +3,7 @@
 `Players` answer whatever is in line with a score drawn from the candidate, as fast as it is asked.
 """
 
+import json
 import random
 import time
 from collections.abc import Mapping
@@ -290,3 +291,10 @@ def test_a_long_rest_ends_when_somebody_asks_for_it(tmp_path: Path) -> None:
     began = time.monotonic()
     story.rest(campaign)
     assert time.monotonic() - began < 60
+
+
+def test_what_an_earlier_controller_was_let_know_does_not_stay(tmp_path: Path) -> None:
+    campaign = make(tmp_path)
+    campaign.layout.notices.write_text('{"schema": 1, "notices": ["2 wait"]}', encoding="utf-8")
+    story.step(campaign)
+    assert json.loads(campaign.layout.notices.read_text(encoding="utf-8"))["notices"] == []

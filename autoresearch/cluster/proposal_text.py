@@ -252,7 +252,7 @@ def share_lines(tier: TierPlan) -> Iterator[str]:
     note = "CPU threads of each experiment, and cores of a pilot"
     yield from setting("threads", str(tier.threads), note, 4)
     if kind.device.startswith(FAKE):
-        yield from setting("memory_gb", "4", "of a pilot", 4)
+        yield from setting("memory_gb", "0", "of a pilot; 0: what the task's limits add up to", 4)
     else:
         yield from setting("memory_gb", "0", "of a pilot; 0: what the task's limits add up to", 4)
 

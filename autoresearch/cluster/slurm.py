@@ -49,6 +49,7 @@ class SlurmCluster:
         self.seen: dict[str, Sighting] = {}
         self.looked = -inf  # when, monotonic
         self.silent_since: float | None = None  # Slurm does not answer; monotonic
+        self.silence = ""  # what it said last
         self.pause = Pause()
         self.shortage = ""  # why fewer pilots were asked for than are wanted
         self.withdrawn: set[str] = set()  # pilots that we have ended ourselves
@@ -68,6 +69,11 @@ class SlurmCluster:
                 options = arguments(self.options(name))
                 ask("sbatch", "--test-only", *options, "--wrap=true", env=self.env())
             except NoAnswer as refusal:
+                if not is_up():
+                    raise ClusterError(
+                        f"Slurm should answer, but: {refusal}; try `scontrol ping`, and whether "
+                        "this is a login node with Slurm's settings (SLURM_CONF)"
+                    ) from refusal
                 where = f"partition {','.join(tier.partitions)}"
                 raise ClusterError(
                     f"Slurm should take pilots of tier {name} ({where}), but says: "
@@ -182,8 +188,9 @@ class SlurmCluster:
             if self.silent_since is not None and not is_up():
                 return False
             self.rows = read_squeue(ask(*squeue(self.user)))
-        except NoAnswer:
+        except NoAnswer as silence:
             self.silent_since = self.silent_since or time.monotonic()
+            self.silence = str(silence)
             return False
         self.silent_since = None
         self.unseen, self.shortage = 0, ""
@@ -306,8 +313,9 @@ class SlurmCluster:
         """What pilots wait for, in words, and what Slurm does not answer or take."""
         lines = []
         if self.silent_since is not None:
-            minutes = (time.monotonic() - self.silent_since) / 60
-            lines.append(f"Slurm has not answered for {minutes:.0f} min; pilots work on")
+            minutes = int(time.monotonic() - self.silent_since) // 60
+            since = f" for {minutes} min" if minutes else ""
+            lines.append(f"Slurm has not answered{since} ({self.silence}); pilots work on")
         if self.pause.is_on:
             lines.append(f"Slurm takes no more pilots now: {self.pause.reason}")
         elif self.shortage:

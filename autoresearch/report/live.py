@@ -58,7 +58,7 @@ class Progress:
 
     @staticmethod
     def view(campaign: Campaign) -> View:
-        known = campaign.noticed
+        known = campaign.noticed or []
         return summarize(campaign.history, campaign.settings, campaign.sources, notices=known)
 
 
@@ -67,4 +67,4 @@ def position(campaign: Campaign) -> tuple[object, ...]:
     what the cluster lets people know."""
     history = campaign.history
     running = sum(entry.state is State.running for entry in history.active.values())
-    return results(history), running, bool(history.ended), *campaign.noticed
+    return results(history), running, bool(history.ended), *(campaign.noticed or [])

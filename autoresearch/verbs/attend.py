@@ -8,7 +8,7 @@ which Slurm warns a job that its time is up, the exit code says that there is mo
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -22,6 +22,7 @@ from autoresearch.report.summary import summarize
 from autoresearch.verbs.find import running
 
 UNFINISHED = 75  # EX_TEMPFAIL: start us again
+JOB = "A job of slurm/campaign.sbatch puts itself into the queue again"
 
 
 class Leave(Exception):  # noqa: N818 - a request, not an error
@@ -34,6 +35,9 @@ class Leave(Exception):  # noqa: N818 - a request, not an error
 
 def attend(campaign: Campaign) -> int:
     """Run the campaign to its end; return the exit code."""
+    root = campaign.layout.root
+    over = f"has ended ({campaign.history.ended}); `autoresearch resume` goes on"
+    tell(f"campaign {root}{' ' + over if campaign.history.ended else ''}")
     try:
         with Progress() as progress:
             screen = Screen(progress)
@@ -42,14 +46,19 @@ def attend(campaign: Campaign) -> int:
     except Leave as leave:
         reason = campaign.history.ended
         if not reason:
-            root = campaign.layout.root
-            print(f"left; pilots go on. autoresearch resume {root}", file=sys.stderr)
+            how = JOB if leave.code == UNFINISHED else f"autoresearch resume {root}"
+            tell(f"left; pilots go on. {how}")
             return leave.code
     finally:
         campaign.record.journal.close()
         campaign.lease.release()
     publish(summarize(campaign.history, campaign.settings, campaign.sources))
     return 1 if reason.startswith("the baseline failed") else 0
+
+
+def tell(line: str) -> None:
+    with suppress(BrokenPipeError):
+        print(line, file=sys.stderr)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from autoresearch.doctor.examine import examine
 
 STYLES = {State.ok: "green", State.problem: "bold red", State.unknown: "yellow", State.note: "dim"}
 NARROWEST = 20  # columns; a pipe has the width that COLUMNS says
+PIPE_WIDTH = 120  # or so many
 
 
 def main(options: argparse.Namespace) -> int:
@@ -25,7 +27,8 @@ def main(options: argparse.Namespace) -> int:
         record = {"schema": 1, "ok": not breaks, "findings": [f.to_json() for f in findings]}
         print(json.dumps(record, indent=1))
     else:
-        console = Console()
+        is_given = sys.stdout.isatty() or "COLUMNS" in os.environ
+        console = Console(width=None if is_given else PIPE_WIDTH)
         console.print(table(findings))
         console.print(verdict(findings), soft_wrap=True)
     return 1 if breaks else 0

@@ -1,6 +1,7 @@
 """`autoresearch run`: start a campaign and stay with it until it ends."""
 
 import argparse
+import sys
 
 from autoresearch import config, opening
 from autoresearch.verbs.attend import attend
@@ -13,4 +14,10 @@ def main(options: argparse.Namespace) -> int:
         return 0
     settings = config.compose(options.overrides)
     campaign = (opening.start_or_resume if options.go_on else opening.start)(settings)
-    return look_after(campaign) if options.leave else attend(campaign)
+    if not options.leave:
+        return attend(campaign)
+    code = look_after(campaign)
+    if not campaign.history.ended:
+        step = f"autoresearch step {campaign.layout.root}"
+        print(f"next: {step}, every few minutes; see slurm/scrontab", file=sys.stderr)
+    return code

@@ -42,9 +42,17 @@ def everything(campaign: find.Campaign, entry: Entry) -> Json:
         "description": entry.description,
         "state": entry.state.name,
         "attempts": entry.attempt,
+        "lost": entry.losses,
+        **place(campaign, entry),
         "result": read_json(campaign.layout.result(last)) if entry.attempt else None,
         "directory": str(campaign.layout.experiment(entry.experiment.id)),
     }
+
+
+def place(campaign: find.Campaign, entry: Entry) -> Json:
+    """Where the last attempt was made."""
+    pilot = campaign.history.pilots.get(entry.pilot)
+    return {"node": pilot.node, "job": str(pilot.job.get("id", ""))} if pilot else {}
 
 
 def tell(record: Json, log: str) -> None:

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from rich.console import Console
 
-from autoresearch.layout import Layout, read_json
+from autoresearch.journal import now
+from autoresearch.layout import read_json
 from autoresearch.lease import holder, is_held
 from autoresearch.report.summary import summarize
 from autoresearch.report.table import headline, live
@@ -24,7 +25,7 @@ def main(options: argparse.Namespace) -> int:
     console = Console()
     console.print(headline(view))
     console.print(live(view))
-    who = controller(campaign.layout, view, stopping(campaign))
+    who = controller(campaign, view, stopping(campaign))
     console.print(who, style="dim", soft_wrap=True, markup=False)
     return 0
 
@@ -37,12 +38,18 @@ def stopping(campaign: find.Campaign) -> str:
     return f"stopping: nothing more is started, {find.running(campaign.history)} to finish"
 
 
-def controller(layout: Layout, view: View, stopping: str) -> str:
+def controller(campaign: find.Campaign, view: View, stopping: str) -> str:
     """Who looks after the campaign now, and what to do if nobody does."""
+    layout = campaign.layout
     identity = holder(layout.lease)
     if identity is not None and is_held(layout.lease):
         at_work = f"controller: process {identity.pid} on {identity.host}"
         return f"{at_work}\n{stopping}" if stopping else at_work
     if view.state == "ended":
         return "no controller; the campaign has ended"
-    return f"no controller is at work; go on with: autoresearch resume {layout.root}"
+    minutes = max(0.0, now() - campaign.history.latest) / 60
+    nobody = f"no controller is at work; all this is as of {minutes:.0f} min ago"
+    if layout.stop.exists():
+        return f"{nobody}\nstop asked for: the next `autoresearch step`, or its job, ends it"
+    verbs = f"autoresearch step {layout.root} (a visit), or autoresearch resume (to stay)"
+    return f"{nobody}\ngo on with: {verbs}"

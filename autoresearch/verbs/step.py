@@ -14,7 +14,7 @@ from autoresearch.journal import replay
 from autoresearch.lease import is_held
 from autoresearch.report.publish import publish
 from autoresearch.report.summary import summarize
-from autoresearch.report.table import progress_line
+from autoresearch.report.table import notices, progress_line
 
 
 def main(options: argparse.Namespace) -> int:
@@ -34,9 +34,10 @@ def look_after(campaign: Campaign) -> int:
     finally:
         campaign.record.journal.close()
         campaign.lease.release()
-    view = summarize(campaign.history, campaign.settings, campaign.sources)
+    known = campaign.noticed or []
+    view = summarize(campaign.history, campaign.settings, campaign.sources, notices=known)
     if ended:
         publish(view)
     else:
-        print(progress_line(view).plain)
+        print(progress_line(view).plain, *(line.plain for line in notices(view)), sep="\n")
     return 0

@@ -30,7 +30,10 @@ def main(options: argparse.Namespace) -> int:
     gone = {name for name, sighting in seen.items() if sighting.phase is Phase.gone}
     left = {name: job for name, job in live.items() if name not in gone}
     (cluster.cancel if options.now else cluster.withdraw)(left)
-    print(f"no controller is at work; {len(left)} pilots were told to stop")
+    print(
+        f"no controller is at work; {len(left)} pilots were told to stop, and whoever comes next, "
+        "a visit or the controller's job, ends the campaign"
+    )
     return 0
 
 

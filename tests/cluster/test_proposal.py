@@ -61,7 +61,7 @@ def test_a_testbed_has_a_tier_per_type_and_its_gpus_are_fake(tmp_path: Path) -> 
     assert cluster.tiers["screen"].device == "fake-h100"
     assert cluster.tiers["screen"].gres == "gpu:h100:1"
     assert cluster.tiers["validate"].partitions == ("h200",)
-    assert [tier.memory_gb for tier in cluster.tiers.values()] == [4, 4]
+    assert [tier.memory_gb for tier in cluster.tiers.values()] == [12, 12]
 
 
 def test_a_campus_is_sorted_out(tmp_path: Path) -> None:

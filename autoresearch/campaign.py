@@ -104,6 +104,7 @@ def step(campaign: Campaign) -> None:
     if campaign.stopping:
         wind_down(campaign)
         return
+    campaign.layout.drain.unlink(missing_ok=True)  # left by a stop that was taken back
     decide(campaign)
     dispatch.propose(campaign.record, affordable(campaign))
     plan(campaign)
@@ -290,12 +291,11 @@ def screening(campaign: Campaign, wave: Wave) -> list[judge.Request]:
 
 
 def conclude(campaign: Campaign) -> None:
-    """End the campaign once nothing is left to do, or a bound is reached, or it cannot begin."""
-    history, settings = campaign.history, campaign.settings
-    overdrawn = is_overdrawn(history, settings, now())
+    """End the campaign once nothing is left to do, or it cannot begin."""
+    history = campaign.history
     broken = baseline_failure(history)
-    if overdrawn or broken:
-        campaign.stopping = overdrawn or broken
+    if broken:
+        campaign.stopping = broken
     elif history.search_ended and is_idle(campaign) and next_decision(campaign) is None:
         campaign.record.append({"type": "ended", "reason": history.search_ended})
 
@@ -324,10 +324,12 @@ def pass_on(campaign: Campaign) -> None:
 
 
 def heed(campaign: Campaign) -> None:
-    """Take in what people ask for beside the controller: to stop, to promote a candidate."""
-    wish = read_json(campaign.layout.stop)
-    if wish is not None:
+    """Take in what ends it, and what people ask for: to stop, to promote a candidate."""
+    if campaign.layout.stop.exists():
+        wish = read_json(campaign.layout.stop) or {}
         stop(campaign, "stopped by request", at_once=bool(wish.get("now")))
+    if bound := is_overdrawn(campaign.history, campaign.settings, now()):
+        stop(campaign, bound)
     for path in sorted(campaign.layout.promotions.glob("*.json")):
         wish = read_json(path) or {}
         entry = campaign.history.entries.get(str(wish.get("experiment")))

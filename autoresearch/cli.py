@@ -121,6 +121,15 @@ CURES = {
     errno.ENOTDIR: "choose a path through directories only",
     errno.ENOSPC: "make room, then go on",
     errno.EDQUOT: "make room, then go on",
+    errno.EEXIST: "remove what is there, or choose another place",
+    errno.EISDIR: "remove what is there, or choose another place",
+    errno.ELOOP: "mend the links, or choose another place",
+    errno.EAGAIN: "too many processes or files of yours here: end some, then go on",
+    errno.EMFILE: "too many processes or files of yours here: end some, then go on",
+    errno.ENOMEM: "too little memory here: end something, then go on",
+    errno.EIO: "look after the disk or the file server, then go on",
+    errno.ESTALE: "look after the file server, then go on",
+    errno.ETIMEDOUT: "look after the file server, then go on",
 }
 
 

@@ -9,10 +9,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TypeGuard
 
 from autoresearch.cluster.interface import Cluster, Phase, Sighting
 from autoresearch.dispatch import put_in_line
-from autoresearch.entry import Entry, brief
+from autoresearch.entry import Entry, PilotRecord, brief
 from autoresearch.experiment import Attempt, Failure, Json, Result, State, plain
 from autoresearch.history import History
 from autoresearch.journal import now
@@ -22,6 +23,9 @@ from autoresearch.record import Record
 # Attempts of one experiment before the machine's failures are taken for its own. Whoever is
 # preempted has done nothing wrong, and on a preemptible partition it is often.
 ATTEMPTS = {Failure.node_failed: 3, Failure.preempted: 20}
+
+GRACE_SECONDS = 600.0  # after a pilot's limit, in which Slurm ends it
+FAR = 1e11  # Unix seconds: the year 5138
 
 Sightings = Mapping[str, Sighting]
 
@@ -44,10 +48,7 @@ def jobs(history: History) -> dict[str, Json]:
 
     Also those at work that no record knows: asked for by a controller that was superseded.
     """
-    known = {
-        pilot.name: pilot.job | {"submitted": pilot.submitted, "started": pilot.started}
-        for pilot in history.live_pilots()
-    }
+    known = {pilot.name: pilot.job | times_of(pilot) for pilot in history.live_pilots()}
     strangers = {
         entry.pilot: {"submitted": entry.since, "started": entry.since}
         for entry in history.active.values()
@@ -56,18 +57,39 @@ def jobs(history: History) -> dict[str, Json]:
     return known | strangers
 
 
+def times_of(pilot: PilotRecord) -> Json:
+    """When it was asked for, began, and must certainly have ended; None where that is not known."""
+    is_bounded = pilot.started is not None and pilot.minutes > 0
+    until = (pilot.started or 0.0) + pilot.minutes * 60 + GRACE_SECONDS if is_bounded else None
+    return {"submitted": pilot.submitted, "started": pilot.started, "until": until}
+
+
 def sightings(history: History, layout: Layout, cluster: Cluster) -> Sightings:
     """What has become of every live pilot. One that has said goodbye is gone, whatever else."""
     asked = jobs(history)
     found = dict(cluster.look(asked))
     for name, job in asked.items():
         own = read_json(layout.pilot(name)) or {}
-        if isinstance(own.get("ended"), float):
-            seen = found.get(name, Sighting(Phase.gone))
-            started = seen.started or job["started"] or float(own["started"])
-            node = seen.node or str(own.get("host", ""))
-            found[name] = Sighting(Phase.gone, "went home", node, started, own["ended"])
+        seen = found.get(name)
+        if is_moment(own.get("started")) and is_moment(own.get("ended")):
+            found[name] = goodbye(own, seen, job)
+        elif seen and seen.phase is Phase.gone and now() - (seen.ended or 0.0) < cluster.lag:
+            del found[name]  # its goodbye may be on its way
     return found
+
+
+def goodbye(own: Json, seen: Sighting | None, job: Json) -> Sighting:
+    """A pilot that went home: how long it lived by its own clock, from when by the cluster's."""
+    known = seen.started if seen else None
+    started = float(known or job["started"] or own["started"])
+    node = (seen.node if seen else "") or plain(str(own.get("host", "")), 100)
+    lived = max(0.0, own["ended"] - own["started"])
+    return Sighting(Phase.gone, "went home", node, started, started + lived)
+
+
+def is_moment(value: object) -> TypeGuard[float]:
+    """Whether a value that others wrote is a time."""
+    return isinstance(value, float) and 0 < value < FAR
 
 
 def beginnings(history: History, seen: Sightings) -> Iterator[Json]:

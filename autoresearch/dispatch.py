@@ -139,7 +139,8 @@ def staff(record: Record, layout: Layout, cluster: Cluster, settings: Settings) 
         if missing > 0 and history.waiting(tier) > 0:
             check_use(history, layout, tier, allowed.pilots)
             for count in cluster.batches(tier, missing):
-                hire(record, layout, cluster, settings, tier=tier, count=count)
+                if not hire(record, layout, cluster, settings, tier=tier, count=count):
+                    return  # the others would hear the same
 
 
 def check_use(history: History, layout: Layout, tier: str, pilots: int) -> None:
@@ -163,8 +164,11 @@ def log_folder(layout: Layout, pilot: str) -> Path:
 
 def hire(
     record: Record, layout: Layout, cluster: Cluster, settings: Settings, *, tier: str, count: int
-) -> None:
-    """Ask for a batch of pilots. Their names are on record before, their jobs after."""
+) -> bool:
+    """Ask for a batch of pilots; whether the cluster has certainly taken them.
+
+    Their names are on record before, their jobs after.
+    """
     batch = f"{tier}-{secrets.token_hex(4)}"
     names = [f"{batch}-{k}" for k in range(count)]
     minutes = life(record.history, settings, tier, cluster.longest(tier), now())
@@ -175,8 +179,9 @@ def hire(
         jobs = cluster.submit(tier, names, minutes, avoid)
     except Refused as refusal:
         record.append(*(refused(name, str(refusal)) for name in names))
-        return
+        return False
     record.append({"type": "submitted", "jobs": jobs})
+    return bool(jobs)
 
 
 def refused(pilot: str, reason: str) -> Json:

@@ -77,6 +77,7 @@ class PilotRecord:
     tier: str
     submitted: float
     job: Json = field(default_factory=dict)  # what the cluster needs to find it again
+    minutes: float = 0.0  # that it may live; 0: no bound
     started: float | None = None
     node: str = ""
     ended: float | None = None

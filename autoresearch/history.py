@@ -147,7 +147,8 @@ class History:
 
     def _on_submitting(self, event: Json) -> None:
         for name in event["pilots"]:
-            self.pilots[name] = PilotRecord(name, event["tier"], event["t"])
+            pilot = PilotRecord(name, event["tier"], event["t"], minutes=event.get("minutes", 0.0))
+            self.pilots[name] = pilot
 
     def _on_submitted(self, event: Json) -> None:
         for name, job in event["jobs"].items():

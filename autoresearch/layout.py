@@ -9,7 +9,7 @@ Nothing else in the project joins a path below a campaign. Runs on compute nodes
     queue/<tier>/              one entry per attempt that waits for a pilot
     experiments/<id>/          experiment.json, train.py, attempt-N/{claim, result.json, log.txt}
     pilots/<pilot>.json        who a pilot is (host, pid, tier); pilots/<batch>/ is submitit's
-    control/                   requests to the controller and to the pilots
+    control/                   its id; requests to the controller and to the pilots
     replays/                   experiments run again by `autoresearch replay`
     wandb/                     offline W&B runs, brought home
     report/                    results.tsv, progress.png
@@ -88,6 +88,11 @@ class Layout:
 
     def pilot(self, name: str) -> Path:
         return self.pilots / f"{name}.json"
+
+    @property
+    def identity(self) -> Path:
+        """What its jobs are called after: hex digits, made once, that move with the campaign."""
+        return self.root / "control" / "id"
 
     @property
     def lease(self) -> Path:

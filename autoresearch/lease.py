@@ -6,6 +6,7 @@ created once, and it fixes what counts of the previous one.
 """
 
 import json
+import math
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -45,7 +46,7 @@ def holder(path: Path) -> Identity | None:
     """Who wrote the lease; None if nobody did, or it cannot be read."""
     try:
         return Identity(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -54,9 +55,14 @@ def silent_seconds(path: Path) -> float:
     probe = path.with_name(f".now.{os.uname().nodename}.{os.getpid()}")
     try:
         probe.touch()
-        return probe.stat().st_mtime - path.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)
+        now = probe.stat().st_mtime
+        probe.unlink()
+    except OSError:  # we may only read here: then by our own clock
+        now = time.time()
+    try:
+        return now - path.stat().st_mtime
+    except OSError:  # released meanwhile
+        return math.inf
 
 
 def is_held(path: Path) -> bool:
@@ -66,7 +72,13 @@ def is_held(path: Path) -> bool:
         return False
     if identity.is_here:
         return identity.is_alive
-    return silent_seconds(path) < STALE_SECONDS
+    return abs(silent_seconds(path)) < STALE_SECONDS
+
+
+def is_held_elsewhere(path: Path) -> bool:
+    """Whether it is held by a controller on another host, of which only its silence can tell."""
+    identity = holder(path)
+    return identity is not None and not identity.is_here and is_held(path)
 
 
 def acquire(path: Path) -> Lease:

@@ -4,7 +4,9 @@ Starting can be killed anywhere and repeated: the journal's `started` event is i
 """
 
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from autoresearch.experiment import Cell, Scalar, Split
 from autoresearch.history import History
 from autoresearch.journal import Journal, replay
 from autoresearch.layout import Layout, write_atomically
-from autoresearch.lease import acquire
+from autoresearch.lease import STALE_SECONDS, acquire, is_held, is_held_elsewhere
 from autoresearch.node import freeze
 from autoresearch.node.data import Prepared, manifest_id
 from autoresearch.node.device import software
@@ -25,6 +27,8 @@ from autoresearch.planners.table import settings_of
 from autoresearch.record import Record
 from autoresearch.settings import NodeSettings, Settings
 from autoresearch.sources import Sources, bake, check, parameters
+
+PATIENCE = 5.0  # seconds between two looks at a lease that is about to run out
 
 
 def start(settings: Settings) -> Campaign:
@@ -40,6 +44,7 @@ def start(settings: Settings) -> Campaign:
     connect(layout, settings.cluster).check()
     dispatch.settled(layout, settings.cluster.tiers)
     occupy(layout, config.to_yaml(settings))
+    write_atomically(layout.identity, secrets.token_hex(5) + "\n")
     return take_up(layout, settings)
 
 
@@ -74,10 +79,10 @@ def resume(root: Path, overrides: Sequence[str] = ()) -> Campaign:
     layout = existing(root)
     settings, changes = config.amend(effective(layout), overrides)
     settings_of(settings.planner.kind, settings.planner.options)
+    if not is_held(layout.lease):  # a stop that comes from now on is meant for us
+        layout.stop.unlink(missing_ok=True)
     campaign = take_up(layout, settings)
     campaign.history.forgive()
-    layout.stop.unlink(missing_ok=True)
-    layout.drain.unlink(missing_ok=True)
     if changes:
         campaign.record.append({"type": "amended", "overrides": config.as_overrides(changes)})
     if campaign.history.ended or campaign.history.search_ended:
@@ -94,7 +99,12 @@ def look_in(root: Path) -> Campaign:
 def start_or_resume(settings: Settings) -> Campaign:
     """The campaign of these settings: a new one, or the one that is there already, as it is."""
     layout = Layout(Path(settings.dir))
-    return look_in(layout.root) if layout.config.exists() else start(settings)
+    if not layout.config.exists():
+        return start(settings)
+    until = time.monotonic() + STALE_SECONDS + PATIENCE
+    while is_held_elsewhere(layout.lease) and time.monotonic() < until:
+        time.sleep(PATIENCE)  # a job that begins anew on another node: its own lease runs out
+    return look_in(layout.root)
 
 
 def existing(root: Path) -> Layout:

@@ -270,6 +270,29 @@ def test_visits_alone_bring_a_campaign_to_its_end(tmp_path: Path) -> None:
     assert all(campaign.planning is None for campaign in visits)
 
 
+@pytest.mark.parametrize("text", ["", "garbage", "[1]"])
+def test_any_request_to_stop_is_one(tmp_path: Path, text: str) -> None:
+    campaign = make(tmp_path)
+    story.step(campaign)
+    campaign.layout.stop.write_text(text, encoding="utf-8")
+    assert play(campaign).ended == "stopped by request"
+
+
+def test_nothing_begins_once_the_budget_is_spent(tmp_path: Path) -> None:
+    campaign = make(tmp_path, budget=Spending(wall_hours=1e-9, experiments=40))
+    story.step(campaign)
+    assert campaign.stopping.startswith("wall-clock budget")
+    assert campaign.layout.drain.exists()
+    assert not campaign.history.pilots
+
+
+def test_a_drain_that_nobody_wants_any_more_is_taken_away(tmp_path: Path) -> None:
+    campaign = make(tmp_path)
+    campaign.layout.drain.touch()
+    story.step(campaign)
+    assert not campaign.layout.drain.exists()
+
+
 def test_a_request_to_stop_outlives_the_controller_that_heard_it(tmp_path: Path) -> None:
     campaign = make(tmp_path)
     story.step(campaign)

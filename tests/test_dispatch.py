@@ -212,3 +212,20 @@ def test_the_tier_with_the_most_urgent_work_gets_the_room_there_is(tmp_path: Pat
     settings = replace(desk.settings, cluster=Cluster("local", tiers))
     dispatch.staff(desk.record, desk.layout, Narrow(), settings)
     assert asked == ["validate", "screen"]
+
+
+def test_after_a_refusal_nothing_more_is_asked_for(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    desk.ask(*range(6))
+    asked: list[int] = []
+
+    class Small(type(desk.pilots)):  # type: ignore[misc]
+        def batches(self, tier: str, count: int) -> list[int]:
+            return [1] * count
+
+        def submit(self, tier: str, names: list[str], *_: object) -> dict[str, object]:
+            asked.append(len(names))
+            raise Refused("no")
+
+    dispatch.staff(desk.record, desk.layout, Small(), allowing(desk, 6))
+    assert asked == [1]

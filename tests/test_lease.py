@@ -56,6 +56,16 @@ def test_a_holder_on_another_host_counts_until_it_has_been_silent(tmp_path: Path
     assert not is_held(path)
 
 
+def test_a_lease_from_the_future_or_gone_holds_nobody_up(tmp_path: Path) -> None:
+    path = tmp_path / "controller.json"
+    elsewhere = replace(Identity.mine(), host="login2")
+    path.write_text(json.dumps(asdict(elsewhere)), encoding="utf-8")
+    os.utime(path, (4e9, 4e9))
+    assert not is_held(path)
+    path.unlink()
+    assert not is_held(path)
+
+
 def test_release_leaves_another_ones_lease_alone(tmp_path: Path) -> None:
     path = tmp_path / "controller.json"
     lease = acquire(path)

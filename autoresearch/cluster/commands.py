@@ -51,6 +51,8 @@ def ask(*command: str, patience: float = PATIENCE, env: Mapping[str, str] | None
             f"{command[0]} should be on PATH, but is not; go to a login node of the cluster, or "
             "load its Slurm module (cluster=local runs on this machine)"
         ) from error
+    except OSError as error:  # no process, no memory, a file server that is gone
+        raise NoAnswer(f"{command[0]} could not be started: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise NoAnswer(f"{command[0]} has not answered within {patience:g} s") from error
     if done.returncode:

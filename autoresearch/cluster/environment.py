@@ -8,9 +8,15 @@ from contextlib import contextmanager
 from autoresearch.layout import Layout
 
 SECRET = re.compile(
-    r"KEY|AUTH|PASS|SECRET|TOKEN|CREDENTIAL|COOKIE|_PWD|(^|_)PAT(_|$)", re.IGNORECASE
+    r"KEY|AUTH|PASS|SECRET|TOKEN|CREDS|CREDENTIAL|COOKIE|BEARER|WEBHOOK|_PWD|_PW(_|$)"
+    r"|(^|_)(PAT|JWT|DSN)(_|$)",
+    re.IGNORECASE,
 )
-URL_WITH_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+SECRET_VALUE = re.compile(
+    r"://[^/\s:@]*:[^\s@]+@|://[^/\s@]*(glpat-|ghp_|token)[^/\s]*@|password\s*="
+    r"|^(ghp_|gho_|glpat-|hf_|sk-|xox[bp]-|AKIA|eyJ)",
+    re.IGNORECASE,
+)
 # Of a job we may run inside; where Slurm's own configuration lies is no job's.
 INHERITED_JOB = re.compile(r"^(SLURM|SLURMD|SBATCH|SUBMITIT|PMI|PMIX)_(?!CONF$)")
 
@@ -24,7 +30,7 @@ def scrubbed(layout: Layout, variables: Mapping[str, str] = os.environ) -> dict[
         name: value
         for name, value in variables.items()
         if not SECRET.search(name)
-        and not URL_WITH_PASSWORD.search(value)
+        and not SECRET_VALUE.search(value)
         and not INHERITED_JOB.match(name)
     }
     ours = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}

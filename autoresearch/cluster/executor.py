@@ -6,6 +6,7 @@ process between Slurm and the pilot that would take its signals.
 
 import contextlib
 import io
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -30,6 +31,7 @@ UNCERTAIN = ("Socket timed out", "Zero Bytes", "Connection reset", "Transport en
 PASSING = (
     *("Job violates accounting/QOS policy", "SubmitJobLimit", "SubmitJobPer", "MaxJobCount"),
     *("Unable to contact slurm controller", "temporarily", "Required partition not available"),
+    *("Protocol authentication error", "I/O error writing script", "Job got killed"),
     *("controller", "Connection refused", "Requested partition configuration not available now"),
 )
 
@@ -72,6 +74,15 @@ class PilotExecutor(submitit.SlurmExecutor):
             link.unlink()
         return [job]
 
+    @staticmethod
+    def _get_job_id_from_submission_command(string: str | bytes) -> str:
+        """A site's own sbatch may say more: its last word on a job counts."""
+        said = string.decode(errors="replace") if isinstance(string, bytes) else string
+        found = re.findall(r"^Submitted batch job (\d+)", said, re.MULTILINE)
+        if not found:
+            raise FailedSubmissionError("sbatch names no job")
+        return str(found[-1])
+
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         return ["timeout", str(SBATCH_SECONDS), "sbatch", str(submission_file_path)]
 
@@ -84,7 +95,8 @@ def weigh(error: FailedJobError) -> None:
     """Return if a failed sbatch may have been accepted all the same; else raise what it is."""
     cause, said = error.__cause__, str(error)
     code = cause.returncode if isinstance(cause, subprocess.CalledProcessError) else 1
-    if code == TIMED_OUT or any(words in said for words in UNCERTAIN):
+    is_cut = code == TIMED_OUT or code < 0 or code > 128 or not said.strip()  # by a signal
+    if is_cut or any(words in said for words in UNCERTAIN):
         return
     reason = complaint(said)
     if any(words in said for words in PASSING):

@@ -1,6 +1,7 @@
 """What a pilot asks Slurm for: a tier's settings as options of sbatch, by their long names."""
 
 from collections.abc import Collection, Mapping
+from math import ceil
 
 from autoresearch.experiment import Scalar
 from autoresearch.hardware import FAKE
@@ -30,7 +31,7 @@ def sbatch_options(
         "partition": partition,
         "gres": gres(tier),
         "cpus-per-task": str(tier.cpus or tier.threads),
-        "mem": f"{int(memory_gb * 1024)}M" if memory_gb else "",
+        "mem": f"{ceil(memory_gb * 1024)}M" if memory_gb else "",  # 0M would be a whole node
         "account": cluster.account,
         "qos": tier.qos or cluster.qos,
         "constraint": tier.constraint or cluster.constraint,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 JOB = re.compile(r"(\d+)(?:_(\d+|\[(.*?)\]))?")
 SPAN = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
+MOST_TASKS = 4_000_001  # the largest MaxArraySize of any Slurm
 STEP_OUT_OF_MEMORY = "OUT_OF_MEMORY"
 
 
@@ -26,6 +27,12 @@ class Row:
     node: str = ""
     started: float | None = None
     ended: float | None = None
+    tasks: int = 1  # of a block of an array's waiting tasks that was not written out
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it is one task of an array."""
+        return "_" in self.job
 
 
 def squeue(user: str) -> tuple[str, ...]:
@@ -33,15 +40,19 @@ def squeue(user: str) -> tuple[str, ...]:
     return ("squeue", "-h", "-t", "all", "-u", user, "-o", "%i|%T|%P|%S|%e|%N|%r|%j")
 
 
-def read_squeue(text: str) -> list[Row]:
-    """The rows of `squeue`; blocks of an array's waiting tasks are written out."""
+def read_squeue(text: str, prefix: str = "") -> list[Row]:
+    """The rows of `squeue`; blocks of an array's waiting tasks are written out.
+
+    Those of jobs whose name does not begin with `prefix` are only counted.
+    """
     rows: list[Row] = []
     for line in text.splitlines():
         fields = line.split("|", 7)
         if len(fields) == 8:
             id, state, partition, started, ended, node, reason, name = (f.strip() for f in fields)
             times = moment(started), moment(ended)  # of a job that runs: when it must have ended
-            rows += expanded(Row(id, name, 0, state, reason, partition, node, *times))
+            row = Row(id, name, 0, state, reason, partition, node, *times)
+            rows += expanded(row) if name.startswith(prefix) else [counted(row)]
     return rows
 
 
@@ -70,6 +81,13 @@ def read_sacct(text: str) -> list[Row]:
     return list(rows.values())
 
 
+def counted(row: Row) -> Row:
+    """A row for a whole block: `17_[0-2,8%4]` is four tasks."""
+    match = JOB.fullmatch(row.job)
+    block = match[3] if match else None
+    return row if block is None else replace(row, tasks=sum(map(len, spans(block))))
+
+
 def expanded(row: Row) -> Iterator[Row]:
     """A row per task: `17_[0-2,8%4]` stands for four."""
     match = JOB.fullmatch(row.job)
@@ -85,11 +103,17 @@ def expanded(row: Row) -> Iterator[Row]:
 
 def indices(block: str) -> Iterator[int]:
     """`0-6:2,9%4` → 0, 2, 4, 6, 9. What was cut off ("...") is left out."""
+    for span in spans(block):
+        yield from span
+
+
+def spans(block: str) -> Iterator[range]:
     for part in block.partition("%")[0].split(","):
         match = SPAN.fullmatch(part.strip())
         if match:
             first, last, step = match.groups()
-            yield from range(int(first), int(last or first) + 1, max(1, int(step or 1)))
+            if int(last or first) < MOST_TASKS:
+                yield range(int(first), int(last or first) + 1, max(1, int(step or 1)))
 
 
 def moment(text: str) -> float | None:

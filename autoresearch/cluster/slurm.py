@@ -5,6 +5,7 @@ pilot's number is its array index. A job that Slurm would run a second time (req
 death or a preemption) is ended instead: what it held is tried again by another pilot.
 """
 
+import re
 import shlex
 import sys
 import time
@@ -19,6 +20,7 @@ from autoresearch.cluster.executor import PilotExecutor
 from autoresearch.cluster.interface import Phase, Refused, Sighting, batch_of
 from autoresearch.cluster.limits import Limits, is_forever, read_limits
 from autoresearch.cluster.options import Options, arguments, sbatch_options
+from autoresearch.cluster.pause import Pause
 from autoresearch.cluster.queue import Row, read_sacct, read_squeue, sacct, squeue
 from autoresearch.cluster.states import meaning
 from autoresearch.cluster.survey import user_name
@@ -32,8 +34,8 @@ SETTLING_SECONDS = 30.0  # what is not in the queue so long after its sbatch is 
 MOURNING_SECONDS = 120.0  # how long we wait for an accounting to say how a job ended
 LOG_BYTES = 1 << 16  # of the end of a pilot's log
 OUT_OF_MEMORY = (b"exceeded memory limit", b"oom-kill", b"oom_kill", b"Out Of Memory")
+NO_NODES = "node configuration is not available"
 DAY = 24 * 60.0  # minutes
-BACK_OFF = (30.0, 900.0)  # seconds, the first and the longest, after a refusal
 
 
 class SlurmCluster:
@@ -42,7 +44,7 @@ class SlurmCluster:
     def __init__(self, layout: Layout, settings: Settings) -> None:
         self.layout = layout
         self.settings = settings
-        self.prefix = f"ar-{digest(str(layout.root), 6)}-"
+        self.prefix = f"ar-{identity(layout)}-"
         self.user = user_name()
         self.rows: list[Row] = []  # the queue as we last saw it: all jobs of the user
         self.unseen = 0  # pilots asked for since then
@@ -52,6 +54,7 @@ class SlurmCluster:
         self.silence = ""  # what it said last
         self.pause = Pause()
         self.shortage = ""  # why fewer pilots were asked for than are wanted
+        self.struck: set[str] = set()  # jobs that were ended as strays
         self.withdrawn: set[str] = set()  # pilots that we have ended ourselves
         self.missing: dict[str, float] = {}  # pilots that left the queue unseen: since when
         self.known_limits: dict[str, Limits] = {}
@@ -105,7 +108,8 @@ class SlurmCluster:
         if limits is None:
             return []
         bounds = [self.settings.max_jobs or None, limits.max_submit]
-        held = sum(meaning(row.state)[0] is not Phase.gone for row in self.rows) + self.unseen
+        queued = sum(row.tasks for row in self.rows if meaning(row.state)[0] is not Phase.gone)
+        held = queued + self.unseen
         wanted, room = count, min((bound for bound in bounds if bound is not None), default=inf)
         count = max(0, int(min(wanted, room - held)))
         if count < wanted:
@@ -131,8 +135,8 @@ class SlurmCluster:
         except Refused as refusal:
             self.pause.lengthen(str(refusal))
             raise
-        except ClusterError:
-            if exclude:  # no node would be left: then it is not the nodes
+        except ClusterError as error:
+            if exclude and NO_NODES in str(error):  # none would be left: then it is not the nodes
                 return self.submit(tier, names, minutes)
             raise
         except OSError as error:
@@ -187,7 +191,7 @@ class SlurmCluster:
         try:
             if self.silent_since is not None and not is_up():
                 return False
-            self.rows = read_squeue(ask(*squeue(self.user)))
+            self.rows = read_squeue(ask(*squeue(self.user)), self.prefix)
         except NoAnswer as silence:
             self.silent_since = self.silent_since or time.monotonic()
             self.silence = str(silence)
@@ -197,17 +201,27 @@ class SlurmCluster:
         return True
 
     def sightings(self, jobs: Mapping[str, Json]) -> dict[str, Sighting]:
-        mine = {
-            f"{row.name.removeprefix(self.prefix)}-{row.index}": row
-            for row in self.rows
-            if row.name.startswith(self.prefix)
-        }
+        ours = [row for row in self.rows if row.name.startswith(self.prefix)]
+        mine = self.by_pilot(ours, jobs)
         self.end_strays(row for name, row in mine.items() if name not in jobs)
         missing = [name for name in jobs if name not in mine]
         found = {name: self.sighting(name, mine[name], jobs[name]) for name in jobs if name in mine}
         found |= self.missed(missing, jobs)
         self.heed_cancelling(found)
         return found
+
+    def by_pilot(self, rows: Iterable[Row], names: Iterable[str]) -> dict[str, Row]:
+        """The row of each pilot. A row of a whole array speaks for all its tasks that have none:
+        so Slurm shows those that were cancelled before they were looked at one by one."""
+        found, arrays = {}, {}
+        for row in rows:
+            batch = row.name.removeprefix(self.prefix)
+            if row.is_task:
+                found[f"{batch}-{row.index}"] = row
+            else:
+                arrays[batch] = row
+        rest = {name: arrays[batch_of(name)] for name in names if batch_of(name) in arrays}
+        return rest | found
 
     def heed_cancelling(self, found: Mapping[str, Sighting]) -> None:
         """Whoever cancels what we ask for shall not be answered with the same again at once."""
@@ -218,7 +232,10 @@ class SlurmCluster:
     def end_strays(self, rows: Iterable[Row]) -> None:
         """Pilots that no record knows any more: of a controller that was superseded, or dead to
         us and started again by Slurm."""
-        self.scancel([row.job for row in rows if meaning(row.state)[0] is not Phase.gone])
+        alive = {row.job for row in rows if meaning(row.state)[0] is not Phase.gone}
+        ending = {row.job for row in self.rows if row.state == "COMPLETING"}
+        self.scancel(sorted(alive - ending - self.struck))
+        self.struck |= alive
 
     def sighting(self, name: str, row: Row, job: Json) -> Sighting:
         phase, failure, words = meaning(row.state)
@@ -258,22 +275,25 @@ class SlurmCluster:
             rows = read_sacct(ask(*sacct(batches, since)))
         except NoAnswer as silence:
             rows, has_accounts = [], "disabled" not in str(silence)
-        known = {f"{row.name.removeprefix(self.prefix)}-{row.index}": row for row in rows}
+        known = self.by_pilot(rows, names)
         found = {n: self.sighting(n, known[n], jobs[n]) for n in names if n in known}
         ended = {name: seen for name, seen in found.items() if seen.phase is Phase.gone}
         unsaid = [name for name in names if name not in ended]
         return ended | {
             name: unaccounted(jobs[name])
             for name in unsaid
-            if not has_accounts or self.is_certain(name, jobs[name])
+            if not has_accounts or self.is_certain(name, jobs[name], is_said=name in found)
         }
 
-    def is_certain(self, name: str, job: Json) -> bool:
-        """Whether we have waited long enough for an accounting that lags behind the queue."""
-        age = time.time() - float(job["submitted"])
-        if not job.get("id"):
-            return age > SETTLING_SECONDS
-        return time.monotonic() - self.missing[name] > MOURNING_SECONDS or age > DAY * 60
+    def is_certain(self, name: str, job: Json, is_said: bool) -> bool:
+        """Whether we have waited long enough for an accounting that lags behind the queue.
+
+        `is_said`: it says that the pilot lives. Then only the end of its life is proof.
+        """
+        if not job.get("id") and not is_said:
+            return time.time() - float(job["submitted"]) > SETTLING_SECONDS
+        is_late = time.monotonic() - self.missing[name] > MOURNING_SECONDS
+        return (is_late and not is_said) or time.time() > float(job.get("until") or inf)
 
     # ---- ending them -------------------------------------------------------------------------
 
@@ -341,11 +361,21 @@ class SlurmCluster:
 
 
 def is_cancelled_in_the_queue(seen: Sighting) -> bool:
-    return seen.phase is Phase.gone and seen.failure is Failure.preempted and seen.started is None
+    is_gone = seen.phase is Phase.gone and seen.started is None
+    return is_gone and seen.reason == meaning("CANCELLED")[2]
 
 
 def for_ever(reason: str) -> str:
     return " for what does not pass by itself" if is_forever(reason) else ""
+
+
+def identity(layout: Layout) -> str:
+    """What the campaign's jobs are called after; without a note of its own, by where it lies."""
+    try:
+        noted = layout.identity.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        noted = ""
+    return noted if re.fullmatch(r"[0-9a-f]{6,32}", noted) else digest(str(layout.root.resolve()))
 
 
 def unaccounted(job: Json) -> Sighting:
@@ -353,24 +383,3 @@ def unaccounted(job: Json) -> Sighting:
     if job.get("id"):
         return Sighting(Phase.gone, "left the queue", failure=Failure.node_failed)
     return Sighting(Phase.gone, "was not accepted by Slurm", failure=Failure.cancelled)
-
-
-class Pause:
-    """How long we ask for nothing after a refusal: longer each time, until one is accepted."""
-
-    def __init__(self) -> None:
-        self.reason = ""
-        self.seconds = BACK_OFF[0]
-        self.until = -inf
-
-    @property
-    def is_on(self) -> bool:
-        return time.monotonic() < self.until
-
-    def lengthen(self, reason: str) -> None:
-        self.reason = reason
-        self.until = time.monotonic() + self.seconds
-        self.seconds = min(2 * self.seconds, BACK_OFF[1])
-
-    def end(self) -> None:
-        self.seconds = BACK_OFF[0]

@@ -33,7 +33,7 @@ STATES: dict[str, Meaning] = {
     "STAGE_OUT": RUNNING,
     "STOPPED": RUNNING,
     "SUSPENDED": RUNNING,
-    "COMPLETED": over(None, "ended"),
+    "COMPLETED": over(Failure.node_failed, "ended without a goodbye"),
     "CANCELLED": over(Failure.preempted, "was cancelled"),
     "DEADLINE": over(Failure.preempted, "missed its deadline"),
     "PREEMPTED": over(Failure.preempted, "was preempted"),

@@ -14,6 +14,10 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # a folder's name on every file system
 TIER = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 SOURCES = ("stdlib", "files")
 TRACKERS = ("files", "wandb")
+OURS = (  # options of sbatch that would undo what we rely on
+    *("array", "job-name", "time", "output", "error", "open-mode", "signal", "no-requeue", "wrap"),
+    *("test-only", "parsable", "quiet", "wait", "help", "usage", "version", "clusters"),
+)
 MODES = ("offline",)
 SET_BY_REFEREE = ("vocabulary", "context")  # fields of every Config that nobody may choose
 
@@ -28,8 +32,8 @@ def check_ranges(settings: Settings) -> None:
 def rules(s: Settings) -> Iterator[Rule]:
     is_name = bool(re.fullmatch(NAME, s.name))
     yield "name", s.name, is_name, "a plain name (letters, digits, '.', '_', '-')"
-    is_path = bool(re.fullmatch(r"[^:%\n]+", s.dir))
-    yield "dir", s.dir, is_path, "a directory, without ':', '%' or a line break in its name"
+    is_path = bool(re.fullmatch(r"[^:%\\\n]+", s.dir))
+    yield "dir", s.dir, is_path, "a directory, without ':', '%', '\\' or a line break in its name"
     yield at_least("seed", s.seed, 0)
     yield from task_rules(s.task)
     yield from search_rules(s.search)
@@ -117,6 +121,18 @@ def cluster_rules(cluster: Cluster) -> Iterator[Rule]:
         yield from tier_rules(f"cluster.tiers.{name}", tier)
         if cluster.kind == "slurm":
             yield from slurm_rules(f"cluster.tiers.{name}", tier)
+    yield from option_rules(cluster)
+
+
+def option_rules(cluster: Cluster) -> Iterator[Rule]:
+    """Options of sbatch that a user may add: those that are not ours to choose."""
+    for name, value in cluster.options.items():
+        plain = name.strip("-").replace("_", "-")
+        is_free = bool(re.fullmatch(r"[a-z][a-z0-9-]*", plain)) and plain not in OURS
+        should = f"an option of sbatch, but none of {', '.join(OURS)}"
+        yield "cluster.options", name, is_free, should
+        is_line = isinstance(value, (bool, int, float)) or value.isprintable()
+        yield f"cluster.options.{name}", value, is_line, "one line"
 
 
 def slurm_rules(key: str, tier: Tier) -> Iterator[Rule]:

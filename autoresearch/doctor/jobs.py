@@ -4,7 +4,6 @@ Submitted like a pilot, with the same options, environment, setup lines and Pyth
 """
 
 import os
-import pwd
 import re
 import shlex
 import subprocess
@@ -21,6 +20,7 @@ from autoresearch.cluster.interface import Phase, Sighting
 from autoresearch.cluster.options import Options, arguments, sbatch_options
 from autoresearch.cluster.queue import read_squeue, squeue
 from autoresearch.cluster.states import meaning
+from autoresearch.cluster.survey import user_name
 from autoresearch.doctor.checkup import UNSEEN
 from autoresearch.layout import Layout
 from autoresearch.settings import Cluster, Tier
@@ -108,7 +108,7 @@ class SlurmJobs:
         self.cluster = cluster
         self.env = variables(directory)
         self.name = name
-        self.user = pwd.getpwuid(os.getuid()).pw_name
+        self.user = user_name()
 
     def start(self, place: Place, folder: Path) -> str:
         path = folder / "script"

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from autoresearch.cluster.commands import NoAnswer, ask, is_up
-from autoresearch.cluster.environment import SECRET, URL_WITH_PASSWORD
+from autoresearch.cluster.environment import SECRET, SECRET_VALUE
 from autoresearch.cluster.options import arguments
 from autoresearch.doctor import verdict
 from autoresearch.doctor.advice import Finding, State
@@ -31,7 +31,7 @@ def request(settings: Settings) -> Json:
     return {
         "data": settings.task.data.directory,
         "secret": SECRET.pattern,
-        "url": URL_WITH_PASSWORD.pattern,
+        "url": SECRET_VALUE.pattern,
         "host": address.hostname or "api.wandb.ai",
         "port": address.port or (80 if address.scheme == "http" else 443),
     }

@@ -25,7 +25,7 @@ UNFINISHED = 75  # EX_TEMPFAIL: start us again
 JOB = "A job of slurm/campaign.sbatch puts itself into the queue again"
 
 
-class Leave(Exception):  # noqa: N818 - a request, not an error
+class Leave(BaseException):
     """Let go of the campaign without ending it, with this exit code."""
 
     def __init__(self, code: int) -> None:

@@ -17,7 +17,8 @@ from autoresearch.verbs import find
 
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
-    known = (read_json(campaign.layout.notices) or {}).get("notices", [])
+    noted = (read_json(campaign.layout.notices) or {}).get("notices")
+    known = [line for line in noted if isinstance(line, str)] if isinstance(noted, list) else []
     view = summarize(campaign.history, campaign.settings, campaign.sources, notices=known)
     if options.json:
         print(json.dumps({"schema": 1, **asdict(view)}, indent=1))

@@ -11,7 +11,7 @@ from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import write_atomically
 from autoresearch.lease import is_held
-from autoresearch.opening import existing, read_settings
+from autoresearch.opening import effective, existing
 from autoresearch.verbs.find import running
 
 
@@ -24,7 +24,7 @@ def main(options: argparse.Namespace) -> int:
         print(asked(history, now=options.now))
         return 0
     layout.drain.touch()
-    cluster = connect(layout, read_settings(layout).cluster)
+    cluster = connect(layout, effective(layout).cluster)
     live = jobs(history)
     seen = cluster.look(live)
     gone = {name for name, sighting in seen.items() if sighting.phase is Phase.gone}
@@ -34,6 +34,8 @@ def main(options: argparse.Namespace) -> int:
         f"no controller is at work; {len(left)} pilots were told to stop, and whoever comes next, "
         "a visit or the controller's job, ends the campaign"
     )
+    for notice in cluster.notices():
+        print(notice)
     return 0
 
 

@@ -87,3 +87,12 @@ def test_one_question_asks_for_all(tmp_path: object) -> None:
     question = sacct({"ar-1-b", "ar-1-a"}, since=1795590800.7)
     assert question[-1] == "--name=ar-1-a,ar-1-b"
     assert not any("." in word for word in question)
+
+
+def test_others_jobs_are_counted_and_not_written_out() -> None:
+    text = "5_[0-3999999%8]|PENDING|p|N/A|N/A||None|somebody's\n" + SQUEUE
+    rows = read_squeue(text, "ar-5b1c-")
+    assert [row.tasks for row in rows if row.name == "somebody's"] == [4_000_000]
+    assert len(rows) == len(read_squeue(SQUEUE)) + 1
+    (odd,) = read_squeue("5_[0-99999999999]|PENDING|p|N/A|N/A||None|x\n", "ar-")
+    assert odd.tasks == 0

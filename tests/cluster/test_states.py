@@ -36,12 +36,10 @@ def test_an_end_says_what_it_was_and_nothing_else_does(state: str) -> None:
         ("NODE_FAIL", Failure.node_failed),
         ("FAILED", Failure.node_failed),
         ("OUT_OF_MEMORY", Failure.out_of_memory),
-        ("COMPLETED", None),
+        ("COMPLETED", Failure.node_failed),  # without a goodbye
     ],
 )
-def test_what_an_end_makes_of_the_experiment_that_was_held(
-    state: str, failure: Failure | None
-) -> None:
+def test_what_an_end_makes_of_the_experiment_that_was_held(state: str, failure: Failure) -> None:
     assert meaning(state)[:2] == (Phase.gone, failure)
 
 

@@ -91,6 +91,12 @@ def values() -> Json:
         ("cluster.tiers.cpu.pilots=-1", "cluster.tiers.cpu.pilots should be at least 0"),
         ("cluster.tiers.cpu.device=cpu-2", "cluster.tiers.cpu.device should be auto or cpu-1"),
         ("tracker.kind=wb", "tracker.kind should be one of files, wandb, but was 'wb'"),
+        (
+            "cluster.options={array:0-5}",
+            "cluster.options should be an option of sbatch, but none of",
+        ),
+        ("cluster.options={job_name:x}", "none of array, job-name"),
+        ("cluster.options={Mem:1}", "cluster.options should be an option of sbatch"),
         ("tracker.mode=live", "tracker.mode should be one of offline, but was 'live'"),
         ("tracker.project=''", "tracker.project should be a name"),
     ],

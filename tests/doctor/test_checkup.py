@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.cluster.environment import SECRET, URL_WITH_PASSWORD
+from autoresearch.cluster.environment import SECRET, SECRET_VALUE
 from autoresearch.doctor import checkup
 from autoresearch.doctor.checkup import Checkup, tried, wrong_with_links
 
@@ -17,7 +17,7 @@ SCRIPT = Path(checkup.__file__)
 REQUEST = {
     "data": "/nowhere",
     "secret": SECRET.pattern,
-    "url": URL_WITH_PASSWORD.pattern,
+    "url": SECRET_VALUE.pattern,
     "host": "127.0.0.1",
     "port": 9,
 }

@@ -12,7 +12,7 @@ every 2 s; one campaign looks every 15 s, as it does when experiments take 150 s
 
 Beside it, with as many tasks: submitit's own watcher, which `job.done()` asks every second, and one
 `squeue -j ID` per job and look, as simple scripts do it; one such round is counted and timed, and
-an hour has as many rounds as ours has looks.
+an hour has as many rounds as ours has looks, or as many as fit one after the other.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -35,12 +35,16 @@ from _report import Figure  # noqa: E402
 from slurm._lab import Call, Lab  # noqa: E402
 from slurm._nap import rest  # noqa: E402
 
+from autoresearch.history import History  # noqa: E402
+from autoresearch.journal import replay  # noqa: E402
+from autoresearch.layout import Layout  # noqa: E402
 from slurm import _lab  # noqa: E402
 
 SIZES = (20, 200, 2000)
 EACH = 20.0  # seconds that an experiment takes, on average
 SLOW = 15.0  # seconds between two looks at experiments of 150 s and more
 PILOTS = 8  # of each tier
+KEPT = 12  # experiments that judge=quick keeps back
 ARRAY = 1000  # tasks: what Slurm takes at once
 ANY_GPU = {"partition": "h100,h200", "gres": "gpu:1"}
 
@@ -52,6 +56,8 @@ class Count:
     before: int  # at the start, until the first job was submitted
     after: list[Call]
     seconds: float
+    asked: int = 0  # experiments on record at the end of the window, and of these
+    finished: int = 0
 
     @property
     def hourly(self) -> float:
@@ -75,7 +81,9 @@ def counted(calls: Sequence[Call], until: float) -> Count:
 def ours(lab: Lab, name: str, experiments: int, seconds: float, *overrides: str) -> Count:
     """A campaign, watched for a while and then left."""
     every = (
-        *(f"budget.experiments={experiments}", f"search.wave={experiments}", "planner=random"),
+        # What is kept back for a crown test and a certification comes on top.
+        *(f"budget.experiments={experiments + KEPT}", f"search.wave={experiments}"),
+        "planner=random",
         *("judge=quick", "+search.space.nap=interval(1,2)"),
         *(f"cluster.tiers.{tier}.pilots={PILOTS}" for tier in ("screen", "validate")),
         *overrides,
@@ -87,9 +95,15 @@ def ours(lab: Lab, name: str, experiments: int, seconds: float, *overrides: str)
             time.sleep(0.2)
         with suppress(subprocess.TimeoutExpired):  # it has not ended by then
             process.wait(seconds)
+        if process.poll():
+            raise SystemExit(lab.log(name))
         count = counted(lab.calls(name), time.time())
+        history = History.of(replay(Layout(lab.root / name).journal).events)
     lab.cancel_all()
-    return count
+    asked = len(history.entries)
+    if asked < experiments:
+        raise SystemExit(f"{experiments} experiments should be on record, but {asked} are")
+    return replace(count, asked=asked, finished=asked - len(history.active))
 
 
 def has_submitted(lab: Lab, name: str) -> bool:
@@ -138,11 +152,14 @@ def others(lab: Lab, tasks: int, seconds: float) -> Others:
 
 
 def of_ours(what: str, count: Count) -> Figure:
-    return Figure(f"ours, {what}", count.hourly, "/h", note=f"{count} in {count.seconds:.0f} s")
+    note = f"{count} in {count.seconds:.0f} s; {count.asked:,} asked, {count.finished} done"
+    return Figure(f"ours, {what}", count.hourly, "/h", note=note)
 
 
 def of_others(tasks: int, found: Others, looks: float) -> list[Figure]:
+    """A round begins when ours looks, but not before the last one is over."""
     watched = found.watched
+    rounds = min(looks, 3600 / found.round_seconds)
     note = f"{found.round_calls} calls in {found.round_seconds:.1f} s, a round"
     return [
         Figure(
@@ -151,7 +168,7 @@ def of_others(tasks: int, found: Others, looks: float) -> list[Figure]:
             "/h",
             note=f"{watched} in {watched.seconds:.0f} s, ever fewer",
         ),
-        Figure(f"a squeue per job, {tasks:,}", found.round_calls * looks, "/h", note=note),
+        Figure(f"a squeue per job, {tasks:,}", found.round_calls * rounds, "/h", note=note),
     ]
 
 

@@ -27,7 +27,8 @@ def pause(history: History, settings: Settings, now: float) -> float:
     high = max(low, settings.cluster.poll_limit or low)
     pilots = history.live_pilots()
     if any(pilot.started is not None for pilot in pilots):
-        expected = history.seconds_per_experiment(history.screen)
+        budget = settings.task.budget.seconds or 0.0  # what it takes at least, until one is known
+        expected = history.seconds_per_experiment(history.screen) or budget
     elif pilots:
         expected = now - min(pilot.submitted for pilot in pilots)
     else:  # nothing to see, but for what may be refused again

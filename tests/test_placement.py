@@ -57,6 +57,13 @@ def test_nobody_waits_longer_than_a_tenth_of_an_experiment_for_its_result() -> N
     assert pause(world.history, lasting, world.time) == 1
 
 
+def test_before_anything_is_known_the_budget_says_how_long_an_experiment_takes() -> None:
+    world = on_slurm()
+    hire(world, "a", waited=10)
+    five = replace(world.settings.task, budget=Budget(seconds=300))
+    assert pause(world.history, replace(world.settings, task=five), world.time) == 30
+
+
 def test_while_all_pilots_wait_looks_become_rare_and_are_bounded() -> None:
     world = on_slurm()
     hire(world, "a")

@@ -99,11 +99,16 @@ def step(campaign: Campaign) -> None:
     """One turn. Raises UserError for what the user must mend; nothing is lost then."""
     hold(campaign)
     collect(campaign.record, campaign.layout, campaign.cluster)
-    pass_on(campaign)
     heed(campaign)
     if campaign.stopping:
         wind_down(campaign)
-        return
+    else:
+        advance(campaign)
+    pass_on(campaign)
+
+
+def advance(campaign: Campaign) -> None:
+    """Judge, plan, dispatch."""
     campaign.layout.drain.unlink(missing_ok=True)  # left by a stop that was taken back
     decide(campaign)
     dispatch.propose(campaign.record, affordable(campaign))

@@ -231,8 +231,10 @@ def test_a_limit_that_comes_later_is_back_pressure(night: Night) -> None:
     with limited(night.testbed, f"user {user}", "MaxSubmitJobs=0"):
         refused = lambda h: [p for p in h.pilots.values() if p.failure is Failure.cancelled]  # noqa: E731
         night.until(refused, 90)
-        told = night.ask("status", str(night.layout.root)).stdout
-        assert "Slurm takes no more pilots now: AssocMaxSubmitJobLimit" in told
+        told = ""
+        while "Slurm takes no more pilots now: AssocMaxSubmitJobLimit" not in told:
+            assert not night.history.ended
+            told = night.ask("status", str(night.layout.root)).stdout
     night.end()
     assert not lost_attempts(night)
     said = next(line for line in told.splitlines() if "AssocMax" in line)

@@ -65,8 +65,14 @@ def test_a_program_that_kills_itself_is_given_up_in_the_end(night: Night) -> Non
     night.report("program: SIGKILL", "tried 3 times, then recorded", failed.result.reason)
 
 
-def test_a_job_that_slurm_kills_for_its_memory_is_a_failure_of_the_program(night: Night) -> None:
-    """Without control groups Slurm's own watch kills the whole job, the referee too."""
+@pytest.mark.parametrize("cgroups", [0, pytest.param(1, marks=SLOW)])
+def test_what_is_killed_for_its_memory_is_a_failure_of_the_program(
+    night: Night, cgroups: int
+) -> None:
+    """Without control groups Slurm's own watch kills the whole job, the referee too; with them the
+    kernel kills, and the referee may live to say so."""
+    if cgroups:
+        night.testbed.tb("reconfigure", "TESTBED_CGROUP=1")
     night.start(
         *("search=empty", "task.params.whim=choice(none,hoard)", "planner=factorial"),
         *("task.limits.memory_gb=8", "cluster.tiers.screen.memory_gb=1.5"),
@@ -76,23 +82,8 @@ def test_a_job_that_slurm_kills_for_its_memory_is_a_failure_of_the_program(night
     assert failed.result is not None
     assert failed.result.failure is Failure.out_of_memory
     assert failed.attempt == 1
-    night.report("out of memory, no cgroups", "recorded, not tried again", failed.result.reason)
-
-
-@SLOW
-def test_the_kernel_kills_for_memory_where_control_groups_watch(night: Night) -> None:
-    """The referee lives and says so itself, or Slurm does: a failure of the program either way."""
-    night.testbed.tb("reconfigure", "TESTBED_CGROUP=1")
-    night.start(
-        *("search=empty", "task.params.whim=choice(none,hoard)", "planner=factorial"),
-        *("task.limits.memory_gb=8", "cluster.tiers.screen.memory_gb=1.5"),
-    )
-    history = night.end()
-    (failed,) = [e for e in history.entries.values() if e.has_failed]
-    assert failed.result is not None
-    assert failed.result.failure is Failure.out_of_memory
-    assert failed.attempt == 1
-    night.report("out of memory, cgroups", "recorded, not tried again", failed.result.reason)
+    who = "cgroups" if cgroups else "no cgroups"
+    night.report(f"out of memory, {who}", "recorded, not tried again", failed.result.reason)
 
 
 def test_a_task_that_is_cancelled_is_run_elsewhere(night: Night) -> None:

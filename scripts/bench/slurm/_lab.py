@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -26,6 +26,8 @@ sys.path.insert(0, str(HERE.parents[2] / "tests"))
 
 from bigram import write_data  # noqa: E402 - the smallest real data
 from testbeds import Testbed, clean_environment, script  # noqa: E402 - as the tests handle it
+
+from autoresearch.cluster.environment import exactly  # noqa: E402
 
 COMMANDS = ("squeue", "sacct", "sbatch", "scontrol", "scancel", "sacctmgr", "sinfo")
 TYPES = ("h100", "h200")  # eight GPUs each
@@ -198,13 +200,6 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-@contextmanager
-def surroundings(variables: Mapping[str, str]) -> Iterator[None]:
+def surroundings(variables: Mapping[str, str]) -> AbstractContextManager[None]:
     """Our own environment, for what submits from this very process."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    return exactly(os.environ | dict(variables))

@@ -19,6 +19,8 @@ from autoresearch.history import History
 from autoresearch.journal import now
 from autoresearch.layout import Layout, read_json, write_atomically
 from autoresearch.lease import Lease
+from autoresearch.mirror.noted import notices as wandb_notices
+from autoresearch.mirror.watching import Watching
 from autoresearch.placement import depth, pause
 from autoresearch.planning import PlannerFailed, Planning, request
 from autoresearch.record import Record
@@ -43,6 +45,7 @@ class Campaign:
     sources: Sources
     cluster: Cluster
     lease: Lease
+    watching: Watching
     planning: Planning | None = None
     planner_failures: int = 0
     asked: int = -1  # results known when the planner last had nothing to propose
@@ -71,6 +74,7 @@ def run(campaign: Campaign, watch: Callable[[Campaign], None]) -> str:
         if not campaign.history.ended:
             rest(campaign)
     dismiss(campaign)
+    campaign.watching.close()
     return campaign.history.ended
 
 
@@ -80,6 +84,7 @@ def visit(campaign: Campaign) -> str:
     Return why the campaign has ended, or "". The pilots work on through the line meanwhile.
     """
     campaign.absence = min(campaign.history.absence, LONGEST_ABSENCE)  # as last time
+    campaign.watching.look()
     until = time.monotonic() + VISIT_SECONDS
     before = -1
     while not campaign.history.ended and time.monotonic() < until:
@@ -92,19 +97,26 @@ def visit(campaign: Campaign) -> str:
     drop_planning(campaign)
     if campaign.history.ended:
         dismiss(campaign)
+    campaign.watching.close()
     return campaign.history.ended
 
 
 def step(campaign: Campaign) -> None:
     """One turn. Raises UserError for what the user must mend; nothing is lost then."""
     hold(campaign)
-    collect(campaign.record, campaign.layout, campaign.cluster)
+    take_in(campaign)
     heed(campaign)
     if campaign.stopping:
         wind_down(campaign)
     else:
         advance(campaign)
     pass_on(campaign)
+
+
+def take_in(campaign: Campaign) -> None:
+    """Collect what has happened."""
+    campaign.watching.tend()
+    collect(campaign.record, campaign.layout, campaign.cluster, campaign.watching.has_all)
 
 
 def advance(campaign: Campaign) -> None:
@@ -321,8 +333,8 @@ def baseline_failure(history: History) -> str:
 
 
 def pass_on(campaign: Campaign) -> None:
-    """Leave what the cluster lets people know where `status` finds it."""
-    notices = campaign.cluster.notices()
+    """Leave what the cluster and W&B let people know where `status` finds it."""
+    notices = [*campaign.cluster.notices(), *wandb_notices(campaign.watching.said())]
     if notices != campaign.noticed:
         campaign.noticed = notices
         write_atomically(campaign.layout.notices, json.dumps({"schema": 1, "notices": notices}))
@@ -350,7 +362,7 @@ def dismiss(campaign: Campaign) -> None:
     deadline = time.monotonic() + FAREWELL_SECONDS
     while campaign.history.live_pilots() and time.monotonic() < deadline:
         campaign.cluster.withdraw(jobs(campaign.history))
-        collect(campaign.record, campaign.layout, campaign.cluster)
+        take_in(campaign)
         time.sleep(campaign.settings.cluster.poll_seconds)
 
 
@@ -359,7 +371,8 @@ def wind_down(campaign: Campaign) -> None:
     campaign.layout.drain.touch()
     campaign.cluster.withdraw(jobs(campaign.history))
     drop_planning(campaign)
-    if not campaign.history.live_pilots():
+    is_settled = campaign.cutting or not any(map(campaign.history.running, campaign.history.tiers))
+    if not campaign.history.live_pilots() and is_settled:
         campaign.record.append({"type": "ended", "reason": campaign.stopping})
         campaign.layout.stop.unlink(missing_ok=True)
 

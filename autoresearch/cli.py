@@ -37,10 +37,14 @@ Ctrl-C once: finish what runs and start nothing. Twice: end at once; nothing is 
 HELP = {
     "prepare": """\
 Make the token files a task trains and is scored on: text is fetched or read, a tokenizer trained.
-Done once; a second time it finds everything there.
+Done once; a second time it finds everything there. What was cut short is finished. Settings of
+task.data may be written without their prefix.
 
-  autoresearch prepare
-  autoresearch prepare task=tiny
+  autoresearch prepare task=tiny                     Python's own text: enough to try things out
+  autoresearch prepare task=climbmix                 the seed's text, from the Hugging Face hub
+  autoresearch prepare task=gpt source=hf dataset=OWNER/NAME shards=20
+  autoresearch prepare task=gpt source=files 'files=[notes/,corpus.jsonl]'
+  autoresearch prepare task=climbmix cluster=mysite workers=16 --slurm
 """,
     "probe": """\
 Write conf/cluster/NAME.yaml from what Slurm says of this site: partitions, GPUs, accounts, limits.
@@ -83,10 +87,24 @@ record does not change.
   autoresearch replay campaigns/tiny 3f9c
   autoresearch replay campaigns/tiny champion
 """,
+    "sync": """\
+Have W&B hold every run of a campaign, from where there is internet: runs that nodes could not send
+are sent, those that are being made are followed to their end; what W&B lacks, or has otherwise than
+the record, is sent again. May be interrupted at any time.
+
+  autoresearch sync campaigns/tiny
+""",
     "promote": """\
 Have a candidate tested against the champion next, however it did in screening.
 
   autoresearch promote campaigns/tiny 3f9c
+""",
+    "report": """\
+Write report/ (results.tsv, progress.png) and show the result. With --wandb also a report at W&B,
+made the first time and brought up to date from then on, at the same URL; its runs must be there.
+
+  autoresearch report campaigns/tiny
+  autoresearch report campaigns/tiny --wandb
 """,
 }
 
@@ -105,6 +123,7 @@ VERBS = {
     "stop": "end a campaign; it can be resumed",
     "replay": "run one experiment again, from the record",
     "promote": "test a candidate against the champion next",
+    "sync": "send runs to W&B from the login node, and compare",
     "status": "where a campaign stands",
     "show": "everything about one experiment",
     "diff": "how two programs differ",
@@ -160,6 +179,11 @@ def add_campaign_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     """Verbs that change something."""
     prepare = add_verb(verbs, "prepare")
     prepare.add_argument("--force", action="store_true", help="make them again from nothing")
+    prepare.add_argument("--download", action="store_true", help="fetch the text, and no more")
+    slurm = "fetch the text here and do the rest in a job of cluster=NAME"
+    prepare.add_argument("--slurm", action="store_true", help=slurm)
+    where = "of the job; default: of a tier without GPUs, or one that Slurm shows"
+    prepare.add_argument("--partition", metavar="NAME", default="", help=where)
     add_overrides(prepare)
     probe = add_verb(verbs, "probe")
     probe.add_argument("name", metavar="NAME", nargs="?", help="of the file, and of cluster=NAME")
@@ -191,6 +215,9 @@ def add_campaign_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     promote = add_verb(verbs, "promote")
     add_directory(promote)
     add_experiment(promote, "ID")
+    sync = add_verb(verbs, "sync")
+    add_directory(sync)
+    sync.add_argument("--json", action="store_true", help="print JSON")
 
 
 def add_reading_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
@@ -206,7 +233,9 @@ def add_reading_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     add_directory(diff)
     add_experiment(diff, "A")
     diff.add_argument("other", metavar="B", nargs="?", help="the same; left out: its parent")
-    add_directory(add_verb(verbs, "report"))
+    report = add_verb(verbs, "report")
+    add_directory(report)
+    report.add_argument("--wandb", action="store_true", help="and save it at W&B, at one URL")
 
 
 def add_completion_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:

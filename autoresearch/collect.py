@@ -7,7 +7,7 @@ attempt that has left it. A pilot that is gone with its claim unanswered has los
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -28,17 +28,32 @@ GRACE_SECONDS = 600.0  # after a pilot's limit, in which Slurm ends it
 FAR = 1e11  # Unix seconds: the year 5138
 
 Sightings = Mapping[str, Sighting]
+Settled = Callable[[float], bool]
 
 
-def collect(record: Record, layout: Layout, cluster: Cluster) -> int:
-    """Take in everything that happened since the last look; return how many results came."""
+def always(_: float) -> bool:
+    """Where result files are seen, there is nothing else to wait for."""
+    return True
+
+
+def collect(
+    record: Record, layout: Layout, cluster: Cluster, has_all: Callable[[float], bool] = always
+) -> int:
+    """Take in everything that happened since the last look; return how many results came.
+
+    `has_all` says whether all that was sent before a Unix time is here, where results are sent.
+    """
     history = record.history
     seen = sightings(history, layout, cluster)  # before results: what the dead wrote is then there
     queued = {attempt for tier in history.tiers for _, attempt in layout.queued(tier)}
     events = list(beginnings(history, seen))
+
+    def settled(end: float) -> bool:
+        return now() - end >= cluster.lag and has_all(end)
+
     for entry in list(history.active.values()):
         if entry.state is not State.proposed and entry.current not in queued:
-            events += look_at(layout, entry, history, seen, cluster.lag)
+            events += look_at(layout, entry, history, seen, settled)
     record.append(*events, *endings(history, seen))
     return sum(event["type"] == "finished" for event in events)
 
@@ -113,9 +128,12 @@ def endings(history: History, seen: Sightings) -> Iterator[Json]:
 
 
 def look_at(
-    layout: Layout, entry: Entry, history: History, seen: Sightings, lag: float
+    layout: Layout, entry: Entry, history: History, seen: Sightings, settled: Settled
 ) -> Iterator[Json]:
-    """What became of one attempt that is no longer in line."""
+    """What became of one attempt that is no longer in line.
+
+    `settled` says whether what was written before a Unix time is certainly here.
+    """
     attempt = entry.current
     result = read_result(layout, attempt)
     if result is not None:
@@ -128,7 +146,7 @@ def look_at(
         what = "its frozen files are gone" if pilot is None else "its claim cannot be read"
         yield outcome(entry, lost(attempt, "", what))
     elif (end := end_of(history, seen, pilot)) is not None:
-        if now() - (end.ended or now()) >= lag:
+        if settled(end.ended or now()):
             yield outcome(entry, replace(lost(attempt, pilot, end.reason), failure=end.failure))
     elif entry.state is State.queued:
         yield {

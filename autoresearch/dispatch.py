@@ -80,7 +80,7 @@ def enqueue(record: Record, layout: Layout, sources: Sources) -> None:
     waiting = [e for e in record.history.active.values() if e.state is State.proposed]
     for batch in batches(waiting, BATCH):
         for entry in batch:
-            freeze(layout, sources, entry.experiment)
+            freeze(layout, sources, entry.experiment, context(record.history, entry))
         attempts = [[entry.experiment.id, entry.attempt + 1] for entry in batch]
         record.append({"type": "queued", "attempts": attempts})
         for entry in batch:
@@ -93,7 +93,16 @@ def batches(entries: Iterable[Entry], size: int) -> Iterable[list[Entry]]:
         yield batch
 
 
-def freeze(layout: Layout, sources: Sources, experiment: Experiment) -> None:
+def context(history: History, entry: Entry) -> Json:
+    """Who asked for an experiment, and why: for people who watch."""
+    wave = history.waves[entry.wave - 1][0] if entry.wave else None
+    planner = {"planner": wave.planner} if wave else {}
+    return {"purpose": entry.purpose, "wave": entry.wave, **planner}
+
+
+def freeze(
+    layout: Layout, sources: Sources, experiment: Experiment, context: Json | None = None
+) -> None:
     """Write everything a pilot needs to run an experiment. It never changes afterwards.
 
     Raises CampaignError if the directory cannot be written.
@@ -104,7 +113,7 @@ def freeze(layout: Layout, sources: Sources, experiment: Experiment) -> None:
     temporary = final.with_name(f".{final.name}.{os.getpid()}")
     try:
         temporary.mkdir(exist_ok=True)
-        text = json.dumps(experiment.to_json(), indent=1) + "\n"
+        text = json.dumps(experiment.to_json() | {"context": context or {}}, indent=1) + "\n"
         (temporary / layout.program(experiment.id).name).write_bytes(
             sources.read(experiment.candidate.program).encode()
         )

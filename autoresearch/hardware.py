@@ -11,6 +11,26 @@ import subprocess
 
 FAKE = "fake-"
 
+# Peak FLOPS of dense matrix products in bfloat16 (V100, T4: float16), from NVIDIA's data sheets.
+PEAK_FLOPS = {
+    "v100": 125e12,
+    "t4": 65e12,
+    "a100": 312e12,
+    "a40": 149.7e12,
+    "a10": 125e12,
+    "a30": 165e12,
+    "rtxa6000": 154.8e12,
+    "rtx3090": 71e12,
+    "rtx4090": 165.2e12,
+    "l4": 121e12,
+    "l40": 181e12,
+    "l40s": 362e12,
+    "h100": 989e12,
+    "h200": 989e12,
+    "gh200": 989e12,
+    "b200": 2250e12,
+}
+
 MEMORY = re.compile(r"\d+gb|hbm.*|pcie|sxm.*|nvl")  # where the model ends and its make begins
 MAKERS = {"nvidia", "geforce", "tesla", "quadro", "generation", "graphics"}
 
@@ -29,6 +49,11 @@ def gpu_type(name: str) -> str:
             kept.append(word)
     short = "".join(kept) or "gpu"
     return f"{short}-{part}" if part else short
+
+
+def peak_flops(device: str) -> float:
+    """Of a GPU type; 0 where nobody knows: another type, a MIG slice, a CPU, none at all."""
+    return PEAK_FLOPS.get(device, 0.0)
 
 
 def is_fake(device: str) -> bool:

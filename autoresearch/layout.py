@@ -11,8 +11,8 @@ Nothing else in the project joins a path below a campaign. Runs on compute nodes
     pilots/<pilot>.json        who a pilot is (host, pid, tier); pilots/<batch>/ is submitit's
     control/                   its id; requests to the controller and to the pilots
     replays/                   experiments run again by `autoresearch replay`
-    wandb/                     offline W&B runs, brought home
-    report/                    results.tsv, progress.png
+    wandb/                     W&B runs that are not, or not wholly, on the server yet
+    report/                    results.tsv, progress.png; wandb.json: where the report at W&B is
 """
 
 import json
@@ -30,14 +30,17 @@ def shipped(name: str) -> Path:
     return installed if installed.is_dir() else Path(__file__).parent.parent / name
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, *, private: bool = False) -> None:
     """Write, flush to disk, rename: a reader sees the old file or the new one, whole.
 
-    Raises OSError (a full disk, a read-only directory); the temporary file is then removed.
+    `private`: nobody else may read it. Raises OSError (a full disk, a read-only directory); the
+    temporary file is then removed.
     """
     temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
+            if private:
+                temporary.chmod(0o600)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -95,6 +98,21 @@ class Layout:
         return self.root / "control" / "id"
 
     @property
+    def key(self) -> Path:
+        """What results that W&B carries are signed with; for the user alone."""
+        return self.root / "control" / "key"
+
+    @property
+    def watched(self) -> Path:
+        """What W&B said when it was last asked; see docs/formats.md."""
+        return self.root / "control" / "wandb.json"
+
+    @property
+    def sending(self) -> Path:
+        """Who sends runs to W&B from a login node now."""
+        return self.root / "control" / "sending.json"
+
+    @property
     def lease(self) -> Path:
         """Who controls the campaign now, and when they last said so."""
         return self.root / "control" / "controller.json"
@@ -131,6 +149,11 @@ class Layout:
     @property
     def report(self) -> Path:
         return self.root / "report"
+
+    @property
+    def report_note(self) -> Path:
+        """Where the report at W&B is: `{"schema", "url", "id"}`."""
+        return self.report / "wandb.json"
 
     @property
     def experiments(self) -> Path:

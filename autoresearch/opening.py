@@ -8,25 +8,29 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autoresearch import config, dispatch
 from autoresearch.campaign import Campaign
 from autoresearch.cluster.table import connect
-from autoresearch.errors import CampaignError, SourceError
+from autoresearch.errors import CampaignError, ConfigError, DataError, SourceError
 from autoresearch.experiment import Cell, Scalar, Split
 from autoresearch.history import History
 from autoresearch.journal import Journal, replay
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.lease import STALE_SECONDS, acquire, is_held, is_held_elsewhere
+from autoresearch.mirror.watching import Watching
 from autoresearch.node import freeze
 from autoresearch.node.data import Prepared, manifest_id
 from autoresearch.node.device import software
 from autoresearch.node.scoring import rows_of
+from autoresearch.node.signature import make_key
 from autoresearch.planners.table import settings_of
 from autoresearch.record import Record
 from autoresearch.settings import NodeSettings, Settings
 from autoresearch.sources import Sources, bake, check, parameters
+from autoresearch.tracking.server import address, ask
 
 PATIENCE = 5.0  # seconds between two looks at a lease that is about to run out
 
@@ -42,9 +46,11 @@ def start(settings: Settings) -> Campaign:
     check_data(settings)
     check(bake(text, settings.task.params))
     connect(layout, settings.cluster).check()
+    check_tracker(settings)
     dispatch.settled(layout, settings.cluster.tiers)
     occupy(layout, config.to_yaml(settings))
     write_atomically(layout.identity, secrets.token_hex(5) + "\n")
+    make_key(layout.key)
     return take_up(layout, settings)
 
 
@@ -67,9 +73,26 @@ def in_use(layout: Layout) -> CampaignError:
     )
 
 
+def check_tracker(settings: Settings) -> None:
+    """Raises ConfigError where W&B must answer, and does not."""
+    if settings.tracker.kind == "wandb" and settings.tracker.mode == "online":
+        account = ask(address(settings.tracker))
+        if account.problem:
+            raise ConfigError(
+                f"tracker.mode=online needs a W&B server, but {account.problem}; mend that, or use "
+                "tracker.mode=auto"
+            )
+
+
 def check_data(settings: Settings) -> None:
     """Raises DataError unless there is prepared data that fills the scoring calls."""
-    prepared = Prepared.open(Path(settings.task.data.directory))
+    directory = Path(settings.task.data.directory)
+    if not (directory / "manifest.json").exists():
+        raise DataError(
+            f"{directory} should hold prepared data, but holds none; run "
+            f"`autoresearch prepare task={settings.task.name}`"
+        )
+    prepared = Prepared.open(directory)
     for split in Split:
         rows_of(prepared.size(split), settings.task.scoring)
 
@@ -141,7 +164,8 @@ def take_up(layout: Layout, settings: Settings) -> Campaign:
     if not layout.stop.exists():
         layout.drain.unlink(missing_ok=True)
     cluster = connect(layout, settings.cluster)
-    return Campaign(settings, layout, record, sources, cluster, lease)
+    watching = Watching(layout, settings)
+    return Campaign(settings, layout, record, sources, cluster, lease, watching)
 
 
 def establish(record: Record, layout: Layout, settings: Settings, sources: Sources) -> None:
@@ -205,6 +229,8 @@ def cell(settings: Settings, tier: str, code: str) -> Cell:
 
 
 def node_settings(settings: Settings) -> NodeSettings:
+    is_tracked = settings.tracker.kind == "wandb"
+    url = address(settings.tracker) if is_tracked else ""  # nodes do not know what is noted here
     return NodeSettings(
         campaign=settings.name,
         data=settings.task.data.directory,
@@ -212,5 +238,6 @@ def node_settings(settings: Settings) -> NodeSettings:
         scoring=settings.task.scoring,
         limits=settings.task.limits,
         pilot=settings.pilot,
-        tracker=settings.tracker,
+        tracker=replace(settings.tracker, url=url),
+        results=settings.cluster.results,
     )

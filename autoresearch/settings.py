@@ -19,14 +19,25 @@ class Data:
     """What `prepare` makes of which text. See docs/formats.md for what it writes."""
 
     directory: str  # where the prepared data lies; absolute
-    source: str = "stdlib"  # "stdlib" or "files"
-    files: tuple[str, ...] = ()  # source=files: .txt, .jsonl, .parquet files, folders or globs
+    source: str = "stdlib"  # "stdlib", "files", "climbmix" or "hf"
+    files: tuple[str, ...] = ()  # .txt, .jsonl, .parquet: files, folders or globs; source=hf:
+    # names or globs in the dataset, none: all
     vocabulary: int = 8192  # size of the BPE vocabulary, special tokens included
     context: int = 2048  # tokens a row holds
     limit_mb: float = 0.0  # text to use at most; 0: all there is
     validation_share: float = 0.05  # of the documents
     test_share: float = 0.05
-    workers: int = 0  # processes; 0: as many as cores
+    workers: int = 0  # threads; 0: as many as cores, at most 4 on a login node
+    dataset: str = ""  # source=hf: OWNER/NAME on the Hugging Face hub
+    revision: str = "main"  # a branch, tag or commit of the dataset
+    shards: int = 10  # files of the dataset to use, besides those pinned to a split; 0: all
+    validation_files: tuple[str, ...] = ()  # like `files`: these are the validation split
+    test_files: tuple[str, ...] = ()  # ... the test split
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether the text must be downloaded."""
+        return self.source in ("climbmix", "hf")
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,7 @@ class Cluster:
     poll_seconds: float = 1.0  # between two looks, at least
     poll_limit: float = 0.0  # between two looks, at most; 0: always poll_seconds
     file_seconds: float = 0.0  # how long a file written on a node may take to be seen here
+    results: str = "files"  # what brings results here: "files", or "wandb" where none are seen
     # Slurm alone:
     account: str = ""
     qos: str = ""
@@ -170,9 +182,11 @@ class Tracker:
     """Where people watch: files only, or W&B as well."""
 
     kind: str = "files"  # "files" or "wandb"
-    mode: str = "offline"
+    mode: str = "auto"  # "online", "offline", or "auto": online where a node reaches the server
     project: str = "autoresearch"
-    entity: str = ""
+    entity: str = ""  # a user or team; "": the key's own
+    url: str = ""  # of the server; "": the one `wandb login` chose
+    poll_seconds: float = 15.0  # between two questions to the server, at least
 
 
 @dataclass(frozen=True)
@@ -203,6 +217,7 @@ class NodeSettings:
     limits: Limits
     pilot: Pilot
     tracker: Tracker
+    results: str = "files"  # as in Cluster
     sandbox: str = "none"
 
     def write(self, path: Path) -> None:
@@ -220,5 +235,6 @@ class NodeSettings:
             limits=Limits(**record["limits"]),
             pilot=Pilot(**record["pilot"]),
             tracker=Tracker(**record["tracker"]),
+            results=record["results"],
             sandbox=record["sandbox"],
         )

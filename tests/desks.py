@@ -15,6 +15,7 @@ from autoresearch.experiment import Attempt, Candidate, Failure, Json, Result, S
 from autoresearch.history import History
 from autoresearch.journal import Journal, replay
 from autoresearch.layout import Layout, write_atomically
+from autoresearch.mirror.watching import Watching
 from autoresearch.record import Record
 from autoresearch.settings import Settings
 from autoresearch.sources import Sources
@@ -89,6 +90,10 @@ class Desk:
     pilots: Pilots = field(default_factory=Pilots)
     settings: Settings = field(default_factory=make_settings)
     noticed: list[str] | None = None
+
+    @property
+    def watching(self) -> Watching:
+        return Watching(self.layout, self.settings)
 
     @property
     def history(self) -> History:

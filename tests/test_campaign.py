@@ -21,6 +21,7 @@ from autoresearch.experiment import Attempt, Experiment, Failure, Json, Split, S
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.lease import acquire
+from autoresearch.mirror.watching import Watching
 from autoresearch.settings import Judge, Planner, Search, Spending
 from autoresearch.sources import parameters
 from autoresearch.space import Choice, Domain, Interval
@@ -79,6 +80,7 @@ def make(root: Path, **changes: object) -> Campaign:
         desk.sources,
         players,
         acquire(desk.layout.lease),
+        Watching(desk.layout, desk.settings),
     )
 
 

@@ -2,17 +2,24 @@
 
     python prepare.py --directory DIR                           text of this Python installation
     python prepare.py --directory DIR --files notes/ 'w*.jsonl'  your own .txt, .jsonl, .parquet
+    python prepare.py --directory DIR --source climbmix          the seed's text, from the hub
+    python prepare.py --directory DIR --dataset OWNER/NAME       any dataset of the hub
 
-`autoresearch prepare` runs it with `--settings JSON`. It stands alone: nothing imports it, and it
-downloads nothing. Running it again finishes what was cut short and otherwise does nothing; the same
-text gives the same bytes, whatever the number of workers.
+`autoresearch prepare` runs it with `--settings JSON`. It stands alone: nothing imports it. Running
+it again finishes what was cut short and otherwise does nothing; the same text gives the same bytes,
+whatever the number of workers.
+
+Downloads. Files of a dataset on the Hugging Face hub, or on a mirror of it (HF_ENDPOINT), come over
+plain HTTP into `downloads/` beside the data, a few at a time, each with a checksum. What was cut
+off goes on where it stopped, in mid-file; which commit a branch was is settled by the first look.
 
 Documents. A row of .jsonl or .parquet (its `text`) is a document; a file of running text is cut
 into documents at blank lines chosen by their content, so that an edited copy falls into mostly the
 same documents as its original. Nothing is normalised but line ends.
 
-Splits. A document's split follows from the hash of its own text, so adding documents moves none.
-Of equal documents only the first is kept. Two documents are near duplicates if MinHash puts the
+Splits. A document's split follows from the hash of its own text, so adding documents moves none;
+or whole files are pinned to validation or test. Of equal documents only the first is kept, pinned
+ones before others. Two documents are near duplicates if MinHash puts the
 Jaccard similarity of their sets of five-word shingles at one half or more (Broder 1997; Lee et al.
 2021): test loses what is near validation, train what is near either.
 
@@ -27,6 +34,7 @@ import base64
 import contextlib
 import difflib
 import fcntl
+import fnmatch
 import glob
 import hashlib
 import io
@@ -37,11 +45,12 @@ import re
 import shutil
 import sys
 import sysconfig
+import threading
 import tokenize
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from zlib import crc32
 
 import numpy as np
@@ -52,11 +61,31 @@ from tqdm import tqdm
 SCHEMA = 1
 SPLITS = ("train", "validation", "test")
 SPLIT, DUPLICATE, NEAR = (0, 1, 2), 3, 4  # what becomes of a document: a split's number, or out
+HASHED = 255  # where a split's number could stand: the document's own hash decides
 
 # What of the standard library a sandbox can hide without breaking the interpreter or torch.
 FOLDERS = ("idlelib", "lib2to3", "pydoc_data", "test", "turtledemo")
 PROSE = (".py", ".txt", ".rst", ".html")
 SUFFIXES = (".txt", ".jsonl", ".parquet")  # what `files` may hold
+
+SOURCES = ("stdlib", "files", "climbmix", "hf")
+FROM_HUB = ("climbmix", "hf")
+# The text of karpathy/autoresearch: shards of one long shuffle, the last one its validation split.
+CLIMBMIX = {
+    "dataset": "karpathy/climbmix-400b-shuffle",
+    "files": ("shard_*.parquet",),
+    "validation_files": ("shard_06542.parquet",),
+    "test_files": ("shard_06541.parquet",),
+}
+HUB = "https://huggingface.co"
+STREAMS = 4  # files that are downloaded at once
+TIMEOUTS = (10, 30, 30, None)  # seconds: to connect, and without a byte; sending; no pool
+WAITS = (1, 2, 4, 8, 16, 32)  # seconds before another try, as long as nothing comes
+LONG_WAIT = 8  # seconds: from there on somebody may wonder, and is told
+LONGEST_WAIT = 320  # seconds, if the server asks for it: its rates are counted over 5 minutes
+WRONG_TRIES = 3  # a file that came with other bytes so often is not asked for again
+LOGIN_THREADS = 4  # at most, where others log in too
+LOGIN_NICENESS = 10
 
 BATCH = 1 << 20  # bytes of text in a batch, about
 SHARD = 256  # batches that go into one set of shards
@@ -82,14 +111,410 @@ class Unusable(Exception):
 @dataclass(frozen=True)
 class Settings:
     directory: str = ""  # where the data goes; else $AUTORESEARCH_DATA
-    source: str = "stdlib"  # "stdlib" or "files"
-    files: tuple[str, ...] = ()  # for source=files: files, folders, globs
+    source: str = "stdlib"  # one of SOURCES
+    files: tuple[str, ...] = ()  # files, folders or globs; source=hf: names or globs there
     vocabulary: int = 8192  # tokens, BOS among them
     context: int = 2048  # tokens of a row; every split must fill one
     limit_mb: float = 0.0  # megabytes of text to use at most; 0: all
     validation_share: float = 0.05  # of the documents
     test_share: float = 0.05
-    workers: int = 0  # threads; 0: one per core
+    workers: int = 0  # threads; 0: one per core, at most LOGIN_THREADS on a login node
+    dataset: str = ""  # source=hf: OWNER/NAME
+    revision: str = "main"  # a branch, tag or commit of the dataset
+    shards: int = 10  # files of the dataset to use, besides pinned ones; 0: all
+    validation_files: tuple[str, ...] = ()  # pinned: like `files`, and all of the validation split
+    test_files: tuple[str, ...] = ()  # ... of the test split
+
+
+# --------------------------------------------------------------------------------------------------
+# Files of a dataset on the hub
+
+
+def import_hub():
+    """huggingface_hub, without the questions that it asks on its own account."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if not os.environ.get("HF_ENDPOINT"):
+        os.environ.pop("HF_ENDPOINT", None)  # empty means unset, but not to the package
+    elif not re.match(r"https?://[\w.-]+(:\d+)?(/|$)", os.environ["HF_ENDPOINT"]):
+        raise Unusable(
+            "HF_ENDPOINT should be the address of a mirror such as https://hub.example.org, but "
+            f"was {os.environ['HF_ENDPOINT']!r}"
+        )
+    import huggingface_hub  # noqa: PLC0415 - slow to import, and most text comes without
+    from huggingface_hub import constants, errors, utils  # noqa: F401, PLC0415
+
+    utils.logging.set_verbosity_error()
+    return huggingface_hub
+
+
+class Hub:
+    """A dataset at one commit: which files it has, and those of them that lie here.
+
+    Below `root` lie `revisions.json` (which commit a branch or tag was when we first asked) and a
+    folder per commit: its files, `NAME.part` for one that is not complete, and `.record.json`.
+    The hub's own client would throw away what it has of a file when it is killed, so only its
+    questions and its connection are used. It is asked nothing that is known already.
+    """
+
+    def __init__(self, settings):
+        asked = CLIMBMIX if settings.source == "climbmix" else {}
+        self.dataset = asked.get("dataset", settings.dataset)
+        self.revision = settings.revision
+        self.patterns = {
+            "validation": settings.validation_files or asked.get("validation_files", ()),
+            "test": settings.test_files or asked.get("test_files", ()),
+            "train": settings.files or asked.get("files", ()),
+        }
+        self.shards = settings.shards
+        folder = self.dataset.replace("/", "--")
+        self.root = Path(settings.directory).absolute().parent / "downloads" / folder
+        self.is_reached = False
+        self.stop = threading.Event()
+        self.mutex = threading.Lock()
+
+    def fetch(self):
+        """{split: paths}, all of them complete and as the hub has them; "train" is what is left.
+
+        Raises Unusable.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with locked(self.root / ".lock", f"{self.root} is being filled by another process; wait"):
+            self.commit, self.record = self.look_up()
+            self.folder = self.root / self.commit
+            chosen = self.choose()
+            self.download([name for names in chosen.values() for name in names])
+        self.chosen = chosen
+        return {split: [self.folder / name for name in names] for split, names in chosen.items()}
+
+    def describe(self):
+        """What the manifest says about it."""
+        return {"dataset": self.dataset, "revision": self.commit, "names": self.chosen}
+
+    # What there is
+
+    def look_up(self):
+        """The commit that is asked for, and the record of it."""
+        known = read_json(self.root / "revisions.json") or {}
+        is_commit = re.fullmatch(r"[0-9a-f]{40}", self.revision)
+        commit = self.revision if is_commit else known.get(self.revision)
+        record = read_json(self.root / commit / ".record.json") if commit else None
+        if record:
+            return commit, record
+        info = self.patiently(self.ask, f"the list of files of {self.dataset}")
+        names = sorted(s.rfilename for s in info.siblings or () if is_plain(s.rfilename))
+        record = {"dataset": self.dataset, "commit": info.sha, "names": names, "files": {}}
+        (self.root / info.sha).mkdir(exist_ok=True)
+        write(self.root / info.sha / ".record.json", canonical(record))
+        write(self.root / "revisions.json", canonical({**known, self.revision: info.sha}))
+        return info.sha, record
+
+    def ask(self):
+        api = import_hub().HfApi(token=self.token())
+        try:
+            info = api.dataset_info(self.dataset, revision=self.revision, timeout=TIMEOUTS)
+            is_right = bool(re.fullmatch(r"[0-9a-f]{40}", info.sha or ""))
+        except (KeyError, TypeError, ValueError):  # from what it makes of the answer
+            is_right = False
+        if not is_right:
+            raise ConnectionError("what answers is no hub")
+        return info
+
+    def choose(self):
+        """The names of each split's files. Raises Unusable if there are none, or shared ones."""
+        names = self.record["names"]
+        chosen = {split: self.match(names, self.patterns[split]) for split in SPLITS[1:]}
+        both = set(chosen["validation"]) & set(chosen["test"])
+        if both:
+            raise Unusable(f"a file should be in one split, but '{min(both)}' is in two")
+        pinned = {name for split in SPLITS[1:] for name in chosen[split]}
+        every = self.match(names, self.patterns["train"]) or self.of_one_kind(names)
+        rest = [name for name in every if name not in pinned]
+        if not rest:
+            raise Unusable(
+                f"{self.dataset} should have files besides the pinned ones, but has none"
+            )
+        chosen["train"] = rest[: self.shards or None]
+        return {split: chosen[split] for split in SPLITS}
+
+    def match(self, names, patterns):
+        found = {}
+        for pattern in patterns:
+            matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+            if not matches:
+                raise Unusable(
+                    f"{self.dataset} should have a file '{pattern}', but has none; "
+                    f"{close_to(pattern, names)}"
+                )
+            for name in matches:
+                if PurePosixPath(name).suffix not in SUFFIXES:
+                    raise Unusable(f"{name} should end in one of {', '.join(SUFFIXES)}")
+                found[name] = True
+        return list(found)
+
+    def of_one_kind(self, names):
+        """A dataset has its text in one format; other files are about it."""
+        for suffix in reversed(SUFFIXES):
+            if found := [name for name in names if PurePosixPath(name).suffix == suffix]:
+                return found
+        raise Unusable(
+            f"{self.dataset} should have files that end in one of {', '.join(SUFFIXES)}, but has "
+            f"none; {close_to('', names)}"
+        )
+
+    # Getting it
+
+    def download(self, names):
+        """Make these files lie here complete."""
+        known = self.record["files"]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            self.in_parallel(self.learn, unknown)
+            write(self.folder / ".record.json", canonical(self.record))
+        missing = [name for name in names if not self.is_here(name)]
+        if not missing:
+            return
+        size = sum(known[name]["bytes"] for name in missing)
+        have = sum(size_of(self.part(name)) for name in missing)
+        print(
+            f"downloading {len(missing)} files, {size / 1e6:,.0f} MB, of {self.dataset} at commit "
+            f"{self.commit[:10]} into {self.root}",
+            flush=True,
+        )
+        free = shutil.disk_usage(self.root).free
+        if free < size - have:
+            raise Unusable(
+                f"{self.root} should have room for {(size - have) / 1e6:,.0f} MB, but has "
+                f"{free / 1e6:,.0f} MB; make room, take fewer shards, or another directory"
+            )
+        with bar("download", size, "B") as self.progress:
+            self.progress.update(have)
+            self.in_parallel(self.get, missing)
+
+    def part(self, name):
+        path = self.folder / name
+        return path.with_name(f"{path.name}.part")
+
+    def is_here(self, name):
+        """Whether a file is here with the bytes that it should have; a damaged one is removed."""
+        path = self.folder / name
+        if not path.exists():
+            return False
+        if is_whole(path, **self.record["files"][name]):
+            return True
+        print(f"{path} is damaged: it is fetched again", flush=True)
+        path.unlink()
+        return False
+
+    def in_parallel(self, function, names):
+        """The first failure, or Ctrl-C, ends them all; not all of them notice at once."""
+        self.stop.clear()
+        pool = ThreadPoolExecutor(STREAMS)
+        try:
+            for done in as_completed([pool.submit(function, name) for name in names]):
+                done.result()
+        finally:
+            self.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def learn(self, name):
+        """A file's size and checksum: its SHA-256, or the hash git knows a small one by."""
+        hub = import_hub()
+
+        def head():
+            return hub.get_hf_file_metadata(self.url(name), token=self.token(), timeout=TIMEOUTS)
+
+        found = self.patiently(head, name)
+        if found.size is None:
+            raise Unusable(
+                f"{hub.constants.ENDPOINT} should say how large {name} is, but does not; choose "
+                "another HF_ENDPOINT"
+            )
+        self.record["files"][name] = {"bytes": found.size, "etag": found.etag or ""}
+
+    def get(self, name):
+        """Fetch what is missing of a file, and check the whole of it."""
+        part, known = self.part(name), self.record["files"][name]
+        part.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(WRONG_TRIES):
+            self.patiently(lambda: self.stream(name, part, known["bytes"]), name, part)
+            if is_whole(part, **known):
+                part.replace(self.folder / name)
+                return
+            self.report(-size_of(part))
+            part.unlink()
+        raise Unusable(
+            f"{name} should have the checksum {known['etag']}, but came otherwise {WRONG_TRIES} "
+            "times; try later, or another HF_ENDPOINT"
+        )
+
+    def stream(self, name, part, size):
+        """Append to `part` until it has `size` bytes."""
+        hub = import_hub()
+        have = size_of(part)
+        if have > size:
+            self.report(-have)
+            part.unlink()
+            have = 0
+        if have == size and part.exists():
+            return
+        headers = hub.utils.build_hf_headers(token=self.token())
+        headers["Accept-Encoding"] = "identity"  # or ranges would be those of something else
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        request = hub.get_session().stream("GET", self.url(name), headers=headers, timeout=TIMEOUTS)
+        with request as response:
+            hub.utils.hf_raise_for_status(response)
+            begins = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            if have and not begins:  # it does not know ranges
+                self.report(-have)
+            with part.open("ab" if begins else "wb") as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+                    self.report(len(chunk))
+                    if self.stop.is_set():
+                        raise Unusable("stopped")
+        if size_of(part) < size:
+            raise ConnectionError(f"only {size_of(part)} of {size} bytes came")
+
+    def report(self, count):
+        with self.mutex:
+            self.progress.update(count)
+
+    def url(self, name):
+        return import_hub().hf_hub_url(
+            self.dataset, name, repo_type="dataset", revision=self.commit
+        )
+
+    def token(self):
+        """The hub's own: what HF_TOKEN or `hf auth login` say. A mirror's: HF_TOKEN alone."""
+        is_mirror = os.environ.get("HF_ENDPOINT", "").rstrip("/") not in ("", HUB)
+        return (os.environ.get("HF_TOKEN") or False) if is_mirror else None
+
+    def patiently(self, function, what, part=None):
+        """What `function` returns, once nothing that may pass is in its way any more.
+
+        `part` is what grows meanwhile: as long as it does, patience has no end.
+        """
+        hub = import_hub()
+        tries, had = 0, size_of(part)
+        while True:
+            try:
+                result = function()
+            except (hub.errors.HTTPError, ConnectionError) as error:
+                if (now := size_of(part)) != had:
+                    tries, had = 0, now
+                waits = WAITS if self.is_reached else WAITS[:2]
+                if tries == len(waits) or not may_pass(error):
+                    raise Unusable(self.explain(error, what)) from None
+                wait = max(waits[tries], asked_to_wait(error))
+                if wait >= LONG_WAIT:
+                    print(f"{what}: {reason(error)}; again in {wait} s", flush=True)
+                if self.stop.wait(wait):
+                    raise Unusable("stopped") from None
+                tries += 1
+            else:
+                self.is_reached = True
+                return result
+
+    def explain(self, error, what):
+        """An error that does not pass, in one line."""
+        hub = import_hub()
+        server = hub.constants.ENDPOINT
+        errors, page = hub.errors, f"{server}/datasets/{self.dataset}"
+        if isinstance(error, errors.GatedRepoError):
+            return (
+                f"{self.dataset} should be open to you, but is only to those who accept its terms; "
+                f"do so at {page}, then `hf auth login`, or set HF_TOKEN"
+            )
+        if isinstance(error, errors.RepositoryNotFoundError):
+            return (
+                f"there should be a dataset {self.dataset} at {server}, but there is none; see to "
+                "its name, or, if it is a private one, `hf auth login` or set HF_TOKEN"
+            )
+        if isinstance(error, errors.RevisionNotFoundError):
+            return (
+                f"{self.dataset} should have a revision '{self.revision}', but has none; name a "
+                "branch, a tag or a whole commit"
+            )
+        if isinstance(error, errors.OfflineModeIsEnabled):
+            return f"{what} should be downloaded, but HF_HUB_OFFLINE is set; unset it, or bring it"
+        status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+        if status in (401, 403):
+            return (
+                f"{server} should let you have {what}, but says: {reason(error)}; see to HF_TOKEN, "
+                "or `hf auth login` again"
+            )
+        if status == 404:
+            return f"{server} should have {what}, but has not; choose another HF_ENDPOINT"
+        return (
+            f"{server} should let us download {what}, but: {reason(error)}; run it again later, "
+            "where there is internet, or set HF_ENDPOINT to a mirror; what is here is kept"
+        )
+
+
+def may_pass(error):
+    """Whether an error may be gone at the next try."""
+    errors = import_hub().errors
+    if isinstance(error, errors.HfHubHTTPError):
+        return error.response.status_code in (408, 425, 429) or error.response.status_code >= 500
+    return not isinstance(error, errors.OfflineModeIsEnabled)
+
+
+def asked_to_wait(error):
+    """Seconds that a server wants us to wait, if it says so."""
+    headers = getattr(error, "response", None) and error.response.headers
+    if not headers:
+        return 0
+    after = headers.get("Retry-After", "")
+    window = re.search(r";\s*r=0;\s*t=(\d+)", headers.get("RateLimit", ""))
+    seconds = int(after) if after.isdecimal() else int(window[1]) if window else 0
+    return min(seconds, LONGEST_WAIT)
+
+
+def reason(error):
+    """An error's own words, shortly."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"{response.status_code} {response.reason_phrase}"
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def is_plain(name):
+    """Whether a name on the hub can be one here: below a folder of ours, and none of our files."""
+    parts = PurePosixPath(name).parts
+    return name.isprintable() and not any(part.startswith((".", "/")) for part in parts)
+
+
+def close_to(pattern, names):
+    """What there is, in few words."""
+    found = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5) or names[:3]
+    more = f" and {len(names) - len(found)} more" if len(names) > len(found) else ""
+    return f"there are {', '.join(found)}{more}" if found else "it is empty"
+
+
+def is_whole(path, bytes, etag):
+    """Whether a file has the size and the checksum that the hub says; some mirrors say none."""
+    if size_of(path) != bytes:
+        return False
+    if re.fullmatch(r"[0-9a-f]{64}", etag):
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == etag
+    if re.fullmatch(r"[0-9a-f]{40}", etag):
+        blob = b"blob %d\0" % bytes + path.read_bytes()
+        return hashlib.sha1(blob, usedforsecurity=False).hexdigest() == etag
+    return True
+
+
+def size_of(path):
+    return path.stat().st_size if path and path.exists() else 0
+
+
+def read_json(path):
+    """What a file of ours holds; None if it is not there, or is of no use."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 # --------------------------------------------------------------------------------------------------
@@ -110,8 +535,6 @@ def stdlib_files():
 
 def user_files(patterns):
     """What the patterns name, in their order, each file once."""
-    if not patterns:
-        raise Unusable("source=files should come with files: say files=[notes/,corpus.jsonl]")
     found = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
@@ -213,7 +636,7 @@ def parquet_documents(path):
             if kind is None or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
                 found = ", ".join(f"{field.name} ({field.type})" for field in schema)
                 raise Unusable(f"{path} should have a string column 'text', but has: {found}")
-            for batch in file.iter_batches(batch_size=256, columns=["text"]):
+            for batch in file.iter_batches(256, columns=["text"], use_threads=False):
                 for text in batch.column(0).to_pylist():
                     yield from row(text or "")
     except (pa.ArrowException, OSError) as error:
@@ -224,26 +647,60 @@ def parquet_documents(path):
 READERS = {".txt": txt_documents, ".jsonl": jsonl_documents, ".parquet": parquet_documents}
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Documents of BATCH bytes together, all of files with the same fate."""
+
+    texts: list[str]
+    pin: int  # the number of the split that its files are pinned to, or HASHED
+
+
 class Source:
-    """The text to prepare, as a stream of documents that can be read several times."""
+    """The text to prepare, as a stream of documents that can be read several times.
+
+    What is pinned to a split comes first, so that of equal documents the pinned one is kept.
+    """
 
     def __init__(self, settings):
         self.settings = settings
-        is_stdlib = settings.source == "stdlib"
-        self.files = stdlib_files() if is_stdlib else user_files(settings.files)
+        self.hub = Hub(settings) if settings.source in FROM_HUB else None
+        files = self.find()
+        self.parts = [(SPLIT[k], files[SPLITS[k]]) for k in (1, 2) if files[SPLITS[k]]]
+        self.parts.append((HASHED, files["train"]))
         self.unreadable = 0
-        self.limit = settings.limit_mb * 1e6 or float("inf")
 
-    def documents(self):
+    def find(self):
+        """{split: paths}; "train" has those of no split in particular."""
+        if self.hub:
+            return self.hub.fetch()
+        if self.settings.source == "stdlib":
+            return {"train": stdlib_files(), "validation": [], "test": []}
+        validation = user_files(self.settings.validation_files)
+        test = user_files(self.settings.test_files)
+        pinned = {path.resolve() for path in (*validation, *test)}
+        if len(pinned) < len(validation) + len(test):
+            raise Unusable(
+                "a file should be in one split, but validation_files and test_files meet"
+            )
+        rest = [p for p in user_files(self.settings.files) if p.resolve() not in pinned]
+        return {"train": rest, "validation": validation, "test": test}
+
+    def limit(self, pin):
+        """Bytes of text to take: all of the limit, or the share of a pinned split."""
+        shares = {s: getattr(self.settings, f"{SPLITS[s]}_share") for s, _ in self.parts[:-1]}
+        share = shares.get(pin, 1 - sum(shares.values()))
+        return self.settings.limit_mb * 1e6 * share or float("inf")
+
+    def documents(self, pin, files):
         """Valid UTF-8 without empty ends, in the order of the files."""
-        self.unreadable, size = 0, 0
-        for path in self.files:
+        size, limit = 0, self.limit(pin)
+        for path in files:
             for text in self.read(path):
                 data = text.strip("\n").encode("utf-8", "replace")  # half a surrogate pair: "?"
                 if data.strip():
                     yield data.decode()
                     size += len(data)
-                    if size >= self.limit:
+                    if size >= limit:
                         return
 
     def read(self, path):
@@ -262,25 +719,39 @@ class Source:
             ) from None
 
     def batches(self):
-        """Lists of documents of BATCH bytes together."""
-        batch, size = [], 0
-        for text in self.documents():
-            batch.append(text)
-            size += len(text.encode())
-            if size >= BATCH:
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
+        self.unreadable = 0
+        for pin, files in self.parts:
+            texts, size = [], 0
+            for text in self.documents(pin, files):
+                texts.append(text)
+                size += len(text.encode())
+                if size >= BATCH:
+                    yield Batch(texts, pin)
+                    texts, size = [], 0
+            if texts:
+                yield Batch(texts, pin)
 
     def describe(self):
         """What the manifest says about it: no path of this machine."""
-        record = {"kind": self.settings.source, "files": len(self.files)}
+        record = {"kind": self.settings.source, "files": sum(len(files) for _, files in self.parts)}
         if self.settings.source == "stdlib":
             root = Path(sysconfig.get_paths()["stdlib"])
             record["python"] = sys.version.split()[0]
             record["folders"] = [name for name in FOLDERS if (root / name).is_dir()]
-        return record
+        if len(self.parts) > 1:
+            record["pinned"] = {SPLITS[pin]: len(files) for pin, files in self.parts[:-1]}
+        return record | (self.hub.describe() if self.hub else {})
+
+    def notice(self):
+        """What somebody should know who did not ask for this text."""
+        if self.settings.source != "stdlib":
+            return ""
+        size = sum(path.stat().st_size for _, files in self.parts for path in files) / 1e6
+        taken = min(size, self.settings.limit_mb or size)
+        return (
+            f"the text is that of this Python installation, {taken:.0f} MB: enough to try things "
+            "out; for real work add source=climbmix, or source=files 'files=[...]'"
+        )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -348,8 +819,8 @@ class Index:
 
 def digest_of(batch):
     """Identity of a batch's documents, and of the code that works on them."""
-    digest = hashlib.sha256(CODE)
-    for text in batch:
+    digest = hashlib.sha256(CODE + bytes([batch.pin]))
+    for text in batch.texts:
         data = text.encode()
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
@@ -360,22 +831,26 @@ def survey(batch, path):
     digest = digest_of(batch)
     if path.exists() and str(np.load(path)["digest"]) == digest:
         return digest
-    keys = [hashlib.sha256(text.encode()).digest()[:8] for text in batch]
-    signatures = np.stack([signature(text) for text in batch])
+    keys = [hashlib.sha256(text.encode()).digest()[:8] for text in batch.texts]
+    signatures = np.stack([signature(text) for text in batch.texts])
     file = io.BytesIO()
     keys = np.frombuffer(b"".join(keys), ">u8").astype(np.uint64)
-    np.savez(file, digest=digest, keys=keys, signatures=signatures)
+    pins = np.full(len(keys), batch.pin, np.uint8)
+    np.savez(file, digest=digest, keys=keys, pins=pins, signatures=signatures)
     write(path, file.getvalue())
     return digest
 
 
-def fates(paths, settings):
+def fates(paths, settings, pinned):
     """For every batch, (documents,) uint8: the split's number, DUPLICATE or NEAR."""
     keys = [np.load(path)["keys"] for path in paths]
-    every = np.concatenate(keys)
+    every, pins = np.concatenate(keys), np.concatenate([np.load(path)["pins"] for path in paths])
     share = every / 2.0**64
-    edges = (settings.validation_share, settings.validation_share + settings.test_share)
+    shares = settings.validation_share, settings.test_share
+    shares = [0 if s in pinned else x for s, x in zip(SPLIT[1:], shares, strict=True)]
+    edges = np.cumsum(shares)
     fate = np.where(share < edges[0], SPLIT[1], np.where(share < edges[1], SPLIT[2], SPLIT[0]))
+    fate = np.where(pins == HASHED, fate, pins)
     first = np.zeros(len(every), bool)
     first[np.unique(every, return_index=True)[1]] = True
     fate = np.where(first, fate, DUPLICATE).astype(np.uint8)
@@ -440,7 +915,7 @@ def encode(batch, fate, encoding):
     """Per split: the batch's (tokens, documents, bytes)."""
     bos = encoding.n_vocab - 1
     ids, documents, size = {s: [] for s in SPLITS}, Counter(), Counter()
-    for text, f in zip(batch, fate, strict=True):
+    for text, f in zip(batch.texts, fate, strict=True):
         if f in SPLIT:
             split = SPLITS[f]
             ids[split] += [bos, *encoding.encode_ordinary(text)]
@@ -481,9 +956,32 @@ def ordered(pool, function, items, ahead):
         yield waiting.popleft().result()
 
 
-def bar(description, total=None):
+def bar(description, total=None, unit=" MB"):
     """A progress bar on a terminal; in a log file nothing."""
-    return tqdm(desc=description, total=total, unit=" MB", disable=None, leave=False)
+    scale = unit == "B"
+    return tqdm(
+        desc=description, total=total, unit=unit, unit_scale=scale, disable=None, leave=False
+    )
+
+
+def is_login_node():
+    """Whether others log in here: jobs can be submitted, and this is none."""
+    return shutil.which("sbatch") is not None and "SLURM_JOB_ID" not in os.environ
+
+
+def cores():
+    """Threads to use if nobody says how many: not all of a machine that is shared."""
+    here = len(os.sched_getaffinity(0))
+    if is_login_node():
+        return min(here, LOGIN_THREADS)
+    ours = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""
+    return min(here, int(ours)) if ours.isdecimal() else here
+
+
+def be_polite():
+    """Let others come first where they work too."""
+    if is_login_node():
+        os.nice(max(0, LOGIN_NICENESS - os.nice(0)))
 
 
 class Preparation:
@@ -493,7 +991,7 @@ class Preparation:
         self.settings = settings
         self.directory = Path(settings.directory)
         self.partial = self.directory / ".partial"  # ours as long as the data is not complete
-        self.workers = settings.workers or len(os.sched_getaffinity(0))
+        self.workers = settings.workers or cores()
         self.pool = ThreadPoolExecutor(self.workers)
         self.unreadable = 0  # files, known after the survey
 
@@ -503,7 +1001,7 @@ class Preparation:
         digests = self.survey(source)
         paths = [self.survey_path(k) for k in range(len(digests))]
         self.discard_other_work(digests)
-        fate = fates(paths, self.settings)
+        fate = fates(paths, self.settings, {pin for pin, _ in source.parts})
         self.make_tokenizer(source, digests, fate)
         shards = self.make_shards(source, digests, fate)
         manifest = self.manifest(source, digests, fate, shards)
@@ -559,7 +1057,7 @@ class Preparation:
     def training_texts(batches, fate, progress):
         size = 0
         for batch, f in zip(batches, fate, strict=True):
-            kept = [text for text, split in zip(batch, f, strict=True) if split == SPLIT[0]]
+            kept = [text for text, split in zip(batch.texts, f, strict=True) if split == SPLIT[0]]
             yield from kept
             progress.update()
             size += sum(map(len, kept))
@@ -651,6 +1149,9 @@ def asked(settings):
     return {k: v for k, v in asdict(settings).items() if k not in ("directory", "workers")}
 
 
+DEFAULTS = json.loads(canonical(asked(Settings())))  # older data was made without some settings
+
+
 def outputs(directory):
     names = re.compile(
         r"((train|validation|test)-\d{5}|token_bytes)\.bin|tokenizer\.json|\..*\.tmp"
@@ -675,9 +1176,10 @@ def complete(settings):
     except FileNotFoundError:
         return None
     wanted = json.loads(canonical(asked(settings)))
-    other = [k for k in wanted if made.get(k) != wanted[k]]
+    made = DEFAULTS | made
+    other = [k for k in wanted if made[k] != wanted[k]]
     if other:
-        changes = ", ".join(f"{k}={made.get(k)} (asked for: {wanted[k]})" for k in other)
+        changes = ", ".join(f"{k}={made[k]} (asked for: {wanted[k]})" for k in other)
         raise Unusable(
             f"{directory} holds data made with {changes}; choose another directory, or --force to "
             "make it anew"
@@ -696,34 +1198,48 @@ def complete(settings):
 def exclusive(directory):
     """Make the directory ours: nobody else's files in it, no second run at work in it."""
     partial = directory / ".partial"
+    refuse_strangers(directory)
+    partial.mkdir(parents=True, exist_ok=True)
+    with locked(partial / "lock", f"{directory} is being prepared by another process; wait"):
+        yield partial
+
+
+def refuse_strangers(directory):
     known = {"manifest.json", "settings.json", *(p.name for p in safe(outputs, directory))}
     strangers = sorted({p.name for p in safe(Path.iterdir, directory)} - known)
-    if strangers and not partial.exists():
+    if strangers and not (directory / ".partial").exists():
         raise Unusable(
             f"{directory} should be empty or hold prepared data, but holds '{strangers[0]}'; "
             "choose another directory"
         )
-    partial.mkdir(parents=True, exist_ok=True)
-    with (partial / "lock").open("w") as lock:
+
+
+@contextlib.contextmanager
+def locked(path, complaint):
+    with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unusable(f"{directory} is being prepared by another process; wait") from None
+            raise Unusable(complaint) from None
         except OSError:
             pass  # a cluster file system without locks: then nobody can be told off
-        yield partial
+        yield
 
 
 def safe(function, directory):
     return list(function(directory)) if directory.exists() else []
 
 
-def prepare(settings, force):
-    """The manifest, and whether there was anything to do."""
+def prepare(settings, force, only_download=False):
+    """The manifest, or None if data is only fetched; and whether there was anything to do."""
     partial = Path(settings.directory) / ".partial"
     if not force and not partial.exists() and (manifest := complete(settings)):
         return manifest, False
+    refuse_strangers(Path(settings.directory))  # before hours of downloading
+    be_polite()
     source = Source(settings)
+    if only_download:
+        return None, True
     with exclusive(Path(settings.directory)):
         if force:
             (partial.parent / "manifest.json").unlink(missing_ok=True)
@@ -732,9 +1248,22 @@ def prepare(settings, force):
                 path.unlink()
         manifest = complete(settings)
         made = manifest is None
-        manifest = manifest or Preparation(settings).run(source)
+        manifest = manifest or make(settings, source)
         shutil.rmtree(partial)
     return manifest, made
+
+
+def make(settings, source):
+    if notice := source.notice():
+        print(notice, flush=True)
+    if is_login_node():
+        threads = settings.workers or cores()
+        print(
+            f"others work here too: {threads} threads, which let them come first; "
+            "`autoresearch prepare` makes a job of it with --slurm",
+            flush=True,
+        )
+    return Preparation(settings).run(source)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -742,28 +1271,33 @@ def prepare(settings, force):
 
 
 def read_settings(arguments):
-    """Settings from --settings JSON and plain flags. Raises Unusable."""
+    """Settings from --settings JSON and plain flags, and what else is asked. Raises Unusable."""
     parser = argparse.ArgumentParser(description="Turn text into training data.")
     parser.add_argument("--settings", metavar="JSON", default="{}", help="all of these at once")
     parser.add_argument("--force", action="store_true", help="make the data anew")
+    parser.add_argument("--download", action="store_true", help="fetch the text, and no more")
     for field in fields(Settings):
         flag = f"--{field.name.replace('_', '-')}"
-        if field.name == "files":
+        if field.name in LISTS:
             parser.add_argument(flag, nargs="+", metavar="FILE", help="files, folders or globs")
         else:
             parser.add_argument(flag, type=field.type, help=f"default: {field.default!r}")
     options = vars(parser.parse_args(arguments))
-    force, text = options.pop("force"), options.pop("settings")
+    asked = {name: options.pop(name) for name in ("force", "download")}
+    text = options.pop("settings")
     try:
         given = json.loads(text)
     except ValueError as error:
         raise Unusable(f"--settings should be a JSON object, but: {error}") from None
     if not isinstance(given, dict):
         raise Unusable(f"--settings should be a JSON object, but was {text}")
-    if options["files"] and not options["source"]:
-        options["source"] = "files"
+    if not options["source"] and (options["dataset"] or options["files"]):
+        options["source"] = "hf" if options["dataset"] else "files"
     given |= {name: value for name, value in options.items() if value is not None}
-    return check(given), force
+    return check(given), asked
+
+
+LISTS = ("files", "validation_files", "test_files")
 
 
 def check(given):
@@ -773,7 +1307,7 @@ def check(given):
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1) or [", ".join(known)]
             raise Unusable(f"there is no setting '{name}'; did you mean {close[0]}?")
-        if name == "files":
+        if name in LISTS:
             wanted = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
         else:
             kinds = {int: int, float: int | float, str: str}
@@ -781,13 +1315,35 @@ def check(given):
         if not wanted and not (value is None and name in ("directory", "limit_mb")):
             raise Unusable(f"{name} should be {known[name]}, but was {value!r}")
     given = {name: value for name, value in given.items() if value is not None}
-    given["files"] = tuple(given.get("files", ()))
+    given |= {name: tuple(given.get(name, ())) for name in LISTS}
     given["directory"] = given.get("directory") or os.environ.get("AUTORESEARCH_DATA", "")
     settings = Settings(**given)
     shares = settings.validation_share, settings.test_share
+    has_lists = any(getattr(settings, name) for name in LISTS)
+    is_hf = settings.source == "hf"
     for right, message in (
         (settings.directory, "directory should be set: say --directory, or set AUTORESEARCH_DATA"),
-        (settings.source in ("stdlib", "files"), "source should be stdlib or files"),
+        (settings.source in SOURCES, f"source should be one of {', '.join(SOURCES)}"),
+        (
+            settings.source != "files" or settings.files,
+            "source=files should come with files: say files=[notes/,corpus.jsonl]",
+        ),
+        (
+            not (settings.source == "stdlib" and has_lists),
+            "source=stdlib should come without files",
+        ),
+        (
+            settings.source != "climbmix" or not settings.files,
+            "source=climbmix should come without files: say shards=20 for more of them",
+        ),
+        (
+            bool(re.fullmatch(r"[\w.-]+/[\w.-]+", settings.dataset))
+            if is_hf
+            else not settings.dataset,
+            "dataset should be given as OWNER/NAME with source=hf, and only then",
+        ),
+        (settings.revision.strip() != "", "revision should be a branch, a tag or a commit"),
+        (settings.shards >= 0, "shards should be 0 (all) or more"),
         (257 <= settings.vocabulary <= 65536, "vocabulary should lie in 257..65536"),
         (settings.context >= 1, "context should be at least 1 token"),
         (settings.limit_mb >= 0, "limit_mb should be 0 (no limit) or more"),
@@ -803,15 +1359,20 @@ def main():
     """Exit code 0, or 1 with one line about what the user can mend."""
     directory = "the data directory"
     try:
-        settings, force = read_settings(sys.argv[1:])
+        settings, asked_for = read_settings(sys.argv[1:])
         directory = settings.directory
-        manifest, made = prepare(settings, force)
+        manifest, made = prepare(settings, asked_for["force"], asked_for["download"])
     except Unusable as error:
         sys.exit(f"prepare: {error}")
     except OSError as error:
         sys.exit(f"prepare: {error.filename or directory}: {error.strerror}")
     except KeyboardInterrupt:
-        sys.exit(f"prepare: interrupted; run it again to finish {directory}")
+        print(f"prepare: interrupted; run it again to finish {directory}", file=sys.stderr)
+        sys.stdout.flush()
+        os._exit(1)  # a thread may wait for a server; what is written is fit to go on with
+    if manifest is None:
+        print(f"all text that {directory} is to be made of is here")
+        return
     counts = ", ".join(f"{manifest['splits'][s]['tokens']:,} {s}" for s in SPLITS)
     done = "prepared" if made else "already prepared, nothing to do"
     print(f"{directory}: {done}: {counts} tokens, vocabulary {manifest['vocabulary']}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from autoresearch.config.amendment import amend, as_overrides
 from autoresearch.config.checks import check, check_ranges
 from autoresearch.config.completion import complete
-from autoresearch.config.composition import compose_plain, conf_folders
+from autoresearch.config.composition import compose_plain, conf_folders, in_full
 from autoresearch.config.machine import resolve
 from autoresearch.config.reader import read
 from autoresearch.config.text import from_yaml, to_yaml
@@ -31,6 +31,7 @@ __all__ = [
     "complete",
     "compose",
     "from_yaml",
+    "in_full",
     "preview",
     "to_yaml",
 ]

@@ -12,13 +12,17 @@ Rule = tuple[str, object, bool, str]  # key, value, whether it is fine, what it 
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # a folder's name on every file system
 TIER = r"[A-Za-z0-9][A-Za-z0-9_-]*"
-SOURCES = ("stdlib", "files")
+SOURCES = ("stdlib", "files", "climbmix", "hf")
+BRINGS_FILES = {"stdlib": False, "files": True, "climbmix": False}  # source=hf: as you like
+DATASET = r"[\w.-]+/[\w.-]+"
 TRACKERS = ("files", "wandb")
 OURS = (  # options of sbatch that would undo what we rely on
     *("array", "job-name", "time", "output", "error", "open-mode", "signal", "no-requeue", "wrap"),
     *("test-only", "parsable", "quiet", "wait", "help", "usage", "version", "clusters"),
 )
-MODES = ("offline",)
+MODES = ("auto", "online", "offline")
+RESULTS = ("files", "wandb")
+ONLINE = ("wandb", "online")
 SET_BY_REFEREE = ("vocabulary", "context")  # fields of every Config that nobody may choose
 
 
@@ -53,6 +57,9 @@ def rules(s: Settings) -> Iterator[Rule]:
         needed = (s.task.budget.seconds or 0) / 60 + 1
         yield at_least("pilot.minutes (an experiment, and a minute)", s.pilot.minutes, needed)
     yield from tracker_rules(s.tracker)
+    is_carried = s.cluster.results == "files" or (s.tracker.kind, s.tracker.mode) == ONLINE
+    should = "files, or come with tracker=wandb tracker.mode=online"
+    yield "cluster.results", s.cluster.results, is_carried, should
 
 
 def at_least(key: str, value: float, low: float) -> Rule:
@@ -89,9 +96,10 @@ def task_rules(task: Task) -> Iterator[Rule]:
 
 def data_rules(data: Data) -> Iterator[Rule]:
     yield one_of("task.data.source", data.source, SOURCES)
-    is_named = bool(data.files) == (data.source == "files")
-    should = "given for source=files, and only then"
+    is_named = bool(data.files) == BRINGS_FILES.get(data.source, bool(data.files))
+    should = "given for source=files, optional for source=hf, and empty otherwise"
     yield "task.data.files", list(data.files), is_named, should
+    yield from hub_rules(data)
     fits = 258 <= data.vocabulary <= 1 << 16  # 256 bytes and a special token at least; uint16
     yield "task.data.vocabulary", data.vocabulary, fits, "from 258 to 65536"
     yield at_least("task.data.context", data.context, 2)
@@ -100,6 +108,24 @@ def data_rules(data: Data) -> Iterator[Rule]:
     for name in ("validation_share", "test_share"):
         share = getattr(data, name)
         yield f"task.data.{name}", share, 0 < share < 0.5, "a share between 0 and 0.5"
+
+
+def hub_rules(data: Data) -> Iterator[Rule]:
+    is_needed = data.source == "hf"
+    is_right = bool(re.fullmatch(DATASET, data.dataset)) if is_needed else not data.dataset
+    yield (
+        "task.data.dataset",
+        data.dataset,
+        is_right,
+        "OWNER/NAME for source=hf, and empty otherwise",
+    )
+    is_right = data.revision.isprintable() and bool(data.revision.strip())
+    yield "task.data.revision", data.revision, is_right, "a branch, a tag or a commit"
+    yield at_least("task.data.shards", data.shards, 0)
+    for name in ("validation_files", "test_files"):
+        given = list(getattr(data, name))
+        is_right = not given or data.source != "stdlib"
+        yield f"task.data.{name}", given, is_right, "empty for source=stdlib"
 
 
 def search_rules(search: Search) -> Iterator[Rule]:
@@ -112,6 +138,7 @@ def search_rules(search: Search) -> Iterator[Rule]:
 
 def cluster_rules(cluster: Cluster) -> Iterator[Rule]:
     yield above("cluster.poll_seconds", cluster.poll_seconds, 0)
+    yield one_of("cluster.results", cluster.results, RESULTS)
     for name in ("poll_limit", "file_seconds", "exclude_after", "max_jobs", "max_array"):
         yield at_least(f"cluster.{name}", getattr(cluster, name), 0)
     yield "cluster.tiers", "empty", bool(cluster.tiers), "one tier or more"
@@ -159,7 +186,13 @@ def tier_rules(key: str, tier: Tier) -> Iterator[Rule]:
 def tracker_rules(tracker: Tracker) -> Iterator[Rule]:
     yield one_of("tracker.kind", tracker.kind, TRACKERS)
     yield one_of("tracker.mode", tracker.mode, MODES)
-    yield "tracker.project", tracker.project, bool(tracker.project), "a name"
+    is_name = bool(re.fullmatch(r"[\w.-]{1,128}", tracker.project))
+    yield "tracker.project", tracker.project, is_name, "a name (letters, digits, '.', '_', '-')"
+    is_name = bool(re.fullmatch(r"[\w.-]*", tracker.entity))
+    yield "tracker.entity", tracker.entity, is_name, "a user or team of W&B, or empty"
+    is_url = not tracker.url or bool(re.fullmatch(r"https?://[^\s/@]+(/[^\s@]*)?", tracker.url))
+    yield "tracker.url", tracker.url, is_url, "a server's address such as https://api.wandb.ai"
+    yield at_least("tracker.poll_seconds", tracker.poll_seconds, 1)
 
 
 # ---- the space and train.py ------------------------------------------------------------------

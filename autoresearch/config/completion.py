@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoresearch.config.amendment import GROUPS, flat, is_amendable
-from autoresearch.config.composition import Groups, compose_plain, conf_folders
+from autoresearch.config.composition import DATA, Groups, compose_plain, conf_folders, in_full
 from autoresearch.config.reader import plain, read
 from autoresearch.config.text import from_yaml
 from autoresearch.errors import ConfigError
@@ -18,18 +18,19 @@ from autoresearch.settings import Settings
 
 VERBS: dict[str, tuple[str, ...]] = {  # and what may follow that is no setting
     "run": ("--cfg", "--continue", "--leave"),
-    "prepare": ("--force",),
+    "prepare": ("--download", "--force", "--partition", "--slurm"),
     "probe": ("--force", "--print"),
     "doctor": ("--json", "--minutes"),
     "resume": (),
     "status": ("--json",),
     "show": ("--json",),
     "diff": (),
-    "report": (),
+    "report": ("--wandb",),
     "step": (),
     "stop": ("--now",),
     "replay": ("--json",),
     "promote": (),
+    "sync": ("--json",),
     "completion": ("bash", "zsh", "fish"),
 }
 
@@ -65,8 +66,15 @@ def candidates(before: Sequence[str], word: str) -> list[str]:
     if verb == "resume" and rest:
         return overrides(word, list(GROUPS), amendable(rest[0]))
     if verb in ("run", "prepare", "doctor"):
-        return overrides(word, Groups(conf_folders()).names, settable(rest))
+        known = with_short_names(rest) if verb == "prepare" else settable(rest)
+        return overrides(word, Groups(conf_folders()).names, known)
     return []
+
+
+def with_short_names(chosen: Sequence[str]) -> Json:
+    """All settings, those of task.data without their prefix too."""
+    known = settable(in_full(chosen))
+    return known | {k.removeprefix(DATA): v for k, v in known.items() if k.startswith(DATA)}
 
 
 def amendable(directory: str) -> Json:

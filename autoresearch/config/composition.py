@@ -6,6 +6,7 @@ parameters are the search space. Nothing of Hydra's own is used: no job, no logg
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from autoresearch.config.reader import UNSET
 from autoresearch.errors import ConfigError, nearest
 from autoresearch.experiment import Json
 from autoresearch.layout import shipped
+from autoresearch.settings import Data
 
 PRIMARY = "config"  # conf/config.yaml
 UNREADABLE = (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError)  # by a broken file
@@ -33,6 +35,7 @@ UNREADABLE = (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError)  #
 Key = tuple[str, ...]  # the parts of a dotted name
 PARAMS: Key = ("task", "params")
 SPACE: Key = ("search", "space")
+DATA = "task.data."
 TIERS: Key = ("cluster", "tiers")
 
 
@@ -134,6 +137,12 @@ def compose_plain(overrides: Sequence[str], folders: Sequence[Path]) -> Json:
         return container(OmegaConf.create(settings), resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"a value cannot be resolved: {one_line(error)}") from None
+
+
+def in_full(overrides: Sequence[str]) -> list[str]:
+    """As `prepare` takes them: `source=files` → `task.data.source=files`; no group is so called."""
+    names = {field.name for field in fields(Data)}
+    return [f"{DATA}{o}" if o.partition("=")[0] in names else o for o in overrides]
 
 
 def is_choice(override: Override, groups: Sequence[str]) -> bool:

@@ -51,8 +51,16 @@ def resolve_data(data: Data, task: str) -> Data:
             "task.data.directory should name where prepared data lies, but neither it nor "
             f"{DATA_HOME} is set; e.g. export {DATA_HOME}=$PWD/data"
         )
-    directory = data.directory or f"{home}/{task}"
-    return replace(data, directory=absolute(directory), files=tuple(map(absolute, data.files)))
+    directory = absolute(data.directory or f"{home}/{task}")
+    if data.is_on_hub:  # names there, no paths
+        return replace(data, directory=directory)
+    return replace(
+        data,
+        directory=directory,
+        files=tuple(map(absolute, data.files)),
+        validation_files=tuple(map(absolute, data.validation_files)),
+        test_files=tuple(map(absolute, data.test_files)),
+    )
 
 
 # ---- tiers -----------------------------------------------------------------------------------

@@ -146,7 +146,9 @@ ADVICE = {
         "read them",
         breaks=False,
     ),
-    "internet": Advice("internet", "use tracker.mode=offline and sync from here", breaks=False),
+    "internet": Advice(
+        "internet", "use tracker.mode=auto: what nodes write is then sent from here", breaks=False
+    ),
     "sandbox": Advice("sandbox", "", breaks=False),
 }
 

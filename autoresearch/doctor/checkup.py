@@ -214,7 +214,7 @@ class Checkup:
 
     def key(self) -> bool:
         """Whether ~/.netrc knows the W&B host."""
-        return netrc.netrc().authenticators(self.request["host"]) is not None
+        return netrc.netrc().authenticators(self.request["machine"]) is not None
 
     def internet(self) -> str:
         """Why W&B's host cannot be reached; "" if it can."""

@@ -16,6 +16,7 @@ from autoresearch.errors import ClusterError, DataError
 from autoresearch.experiment import Json
 from autoresearch.node.data import Prepared
 from autoresearch.settings import Settings
+from autoresearch.tracking import server
 
 # Cheap questions that only a working command answers.
 QUESTIONS = {
@@ -27,12 +28,13 @@ QUESTIONS = {
 
 def request(settings: Settings) -> Json:
     """What a checkup must know."""
-    address = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai")
+    address = urlsplit(server.address(settings.tracker))
     return {
         "data": settings.task.data.directory,
         "secret": SECRET.pattern,
         "url": SECRET_VALUE.pattern,
-        "host": address.hostname or "api.wandb.ai",
+        "machine": address.netloc,
+        "host": address.hostname or "",
         "port": address.port or (80 if address.scheme == "http" else 443),
     }
 
@@ -95,7 +97,7 @@ def key(settings: Settings) -> Iterator[Finding]:
     if settings.tracker.kind == "wandb":
         asks = request(settings)
         has = tried(Checkup(Path(), asks), "key").get("value", False)
-        where = f"{asks['host']} in ~/.netrc"
+        where = f"{asks['machine']} in ~/.netrc"
         state = State.ok if has else State.problem
         yield Finding("key", state, where if has else f"there is no {where}")
 

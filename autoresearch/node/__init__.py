@@ -21,8 +21,10 @@ FROZEN = (
     "node/failure.py",
     "node/freeze.py",
     "node/harness.py",
+    "node/inputs.py",
     "node/kernel.py",
     "node/launch.py",
+    "node/pace.py",
     "node/pilot.py",
     "node/progress.py",
     "node/referee.py",
@@ -30,5 +32,6 @@ FROZEN = (
     "node/sandbox.py",
     "node/scoring.py",
     "node/scratch.py",
+    "node/signature.py",
     "node/wire.py",
 )

@@ -5,8 +5,6 @@ which never train, only score: the first all rows, the second the challenge. The
 model too, so nothing any of them says is believed further than it is checked.
 """
 
-import hashlib
-import json
 import os
 import stat
 import sys
@@ -28,7 +26,9 @@ from autoresearch.node.children import Child, Children
 from autoresearch.node.data import Prepared, Tokens
 from autoresearch.node.failure import AttemptFailed, SickNode
 from autoresearch.node.freeze import node_hash
+from autoresearch.node.inputs import read_experiment, read_program, run_of
 from autoresearch.node.kernel import is_sealed
+from autoresearch.node.pace import Pace
 from autoresearch.node.progress import Claim, Progress, loss_of, numbers
 from autoresearch.node.runlog import RunLog
 from autoresearch.node.wire import Message, WireError
@@ -65,6 +65,7 @@ class Node:
     """
 
     layout: Layout
+    output: Layout  # where results go: the campaign, or a folder of this node
     settings: NodeSettings
     tier: Tier
     tier_name: str
@@ -104,6 +105,7 @@ class Trial:
         self.progress = progress
         self.runlog = log
         self.experiment = read_experiment(node.layout, progress.claim)
+        self.pace = Pace(self.experiment.cell.device)
         self.text = read_program(node.layout, self.experiment)
         progress.note(
             hashes={
@@ -139,7 +141,7 @@ class Trial:
         except UserError as error:  # no data, no sandbox: so it will be for the next attempt
             raise SickNode(str(error)) from error
         finally:
-            path = self.node.layout.log(self.progress.claim.attempt)
+            path = self.node.output.log(self.progress.claim.attempt)
             path.write_text(self.children.log(), encoding="utf-8")
             self.tell_start()
 
@@ -272,31 +274,38 @@ class Trial:
         finally:
             os.close(own)
 
-    def take_log(self, message: Message) -> None:
-        values = message.scalars("values")
-        self.progress.log(message.count("steps"), message.count("tokens"), loss_of(values))
-        self.runlog.log(message.count("steps"), numbers(values))
+    def take_log(self, child: Child, message: Message) -> None:
+        values, tokens = message.scalars("values"), message.count("tokens")
+        self.progress.log(message.count("steps"), tokens, loss_of(values))
+        if self.progress.stage == "train" and self.runlog.is_due:
+            pace = self.pace.read(time.monotonic(), tokens, self.progress.result.weights)
+            memory = message.count("memory") or self.children.measure(child)
+            shown = {**numbers(values), **pace, "memory_gb": memory / 2**30}
+            self.runlog.log(message.count("steps"), shown)
 
     def tell_start(self) -> None:
         """Open the run for those who watch: as soon as its parameters are known, or at its end."""
+        node, attempt = self.node, self.progress.claim.attempt
+        campaign, tier = node.settings.campaign, node.tier_name
+        self.runlog.start(run_of(node.layout, campaign, tier, attempt, self.identity()))
+
+    def identity(self) -> Json:
+        """All that identifies the experiment, flat: what W&B can filter, group and plot by."""
         experiment, result = self.experiment, self.progress.result
-        config = {
+        return {
             **(result.parameters or experiment.candidate.overrides),
+            "candidate": experiment.candidate.key,
+            "program": experiment.candidate.program,
             "seed": experiment.seed,
             "split": experiment.split,
-            "program": experiment.candidate.program,
             "cell": experiment.cell.key,
             "device": experiment.cell.device,
             "budget": str(experiment.cell.budget),
+            "data": experiment.cell.data,
+            "software": experiment.cell.software,
+            "ruler": experiment.cell.ruler,
+            "pilot": result.pilot,
         }
-        run = {
-            "campaign": self.node.settings.campaign,
-            "experiment": experiment.id,
-            "attempt": result.attempt,
-            "tier": self.node.tier_name,
-            "config": config,
-        }
-        self.runlog.start(run, str(self.node.layout.wandb), self.node.settings.tracker)
 
 
 @dataclass(frozen=True)
@@ -335,32 +344,6 @@ def floats(scorer: Child, answer: Message, shape: tuple[int, int]) -> NDArray[np
     if len(answer.data) != wanted:
         raise WireError(f"{scorer.name} should answer {wanted} bytes, but sent {len(answer.data)}")
     return np.frombuffer(answer.data, dtype="<f4").reshape(shape)
-
-
-def read_experiment(layout: Layout, claim: Claim) -> Experiment:
-    """Raises AttemptFailed if the frozen experiment cannot be read."""
-    path = layout.experiment_json(claim.attempt.experiment)
-    try:
-        return Experiment.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{path} should be a frozen experiment, but: {error!r}"
-        raise AttemptFailed(Failure.node_failed, reason) from error
-
-
-def read_program(layout: Layout, experiment: Experiment) -> bytes:
-    """train.py, checked against the experiment's hash. Raises AttemptFailed."""
-    path = layout.program(experiment.id)
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        reason = f"{path} should be the program, but: {error.strerror}"
-        raise AttemptFailed(Failure.node_failed, reason) from error
-    found = hashlib.sha256(text).hexdigest()
-    if found != experiment.candidate.program:
-        wanted = experiment.candidate.program
-        reason = f"{path} should have the SHA-256 {wanted:.12}…, but has {found:.12}…"
-        raise AttemptFailed(Failure.node_failed, reason)
-    return text
 
 
 def check_cell(node: Node, experiment: Experiment) -> None:

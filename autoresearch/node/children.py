@@ -78,7 +78,7 @@ class Children:
     """All children of an attempt. Leaving the `with` block kills them and all they started.
 
     `check` is called at every turn, and raises what ends the attempt from outside; `spare` names
-    other children of this process, which are left alone; `on_log` takes the program's log messages.
+    other children of this process, which are left alone; `on_log` takes their log messages.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Children:
         limits: Limits,
         check: Callable[[], None],
         spare: Callable[[], set[int]],
-        on_log: Callable[[Message], None],
+        on_log: Callable[[Child, Message], None],
     ) -> None:
         self.limits = limits
         self.check = check
@@ -198,7 +198,7 @@ class Children:
             message = child.inbox.popleft()
             self._check_descriptors(child, message)
             if message.kind == "log":
-                self.on_log(message)
+                self.on_log(child, message)
             elif message.kind == "failed":
                 self._has_failed(child, message)
             else:

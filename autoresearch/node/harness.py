@@ -155,7 +155,8 @@ class Run:
         finite = {name: value for name, value in values.items() if abs(value) <= NUMBER_LIMIT}
         if "loss" in values and "loss" not in finite:
             raise Diverged(f"the loss is {values['loss']} at step {self._steps}")
-        self._connection.send(Message("log", {**self.counts(), "values": finite}))
+        memory = peak_memory(self.device)
+        self._connection.send(Message("log", {**self.counts(), "memory": memory, "values": finite}))
 
     def counts(self) -> Json:
         return {"steps": self._steps, "tokens": self._tokens}
@@ -297,17 +298,11 @@ class Harness:
         self.connection.send(
             Message(
                 "done",
-                {**run.counts(), "peak_memory": self.peak_memory()},
+                {**run.counts(), "peak_memory": peak_memory(self.device)},
                 descriptors=(delivery(self.model),),
             )
         )
         self.connection.receive()
-
-    def peak_memory(self) -> int:
-        """Bytes of a GPU; 0 on a CPU, where the referee measures."""
-        if self.device.type != "cuda":
-            return 0
-        return int(torch.cuda.max_memory_allocated(self.device))
 
     def score(self) -> None:
         """A scorer's life: warm up without data, load weights, answer until killed."""
@@ -374,6 +369,11 @@ def explain(error: BaseException, trace: TracebackType | None, path: Path) -> tu
         return Failure.crashed, str(error)
     line = line_of(error, trace, path)
     return Failure.crashed, f"{PROGRAM} line {line}: {text}" if line else text
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes of a GPU; 0 on a CPU, where the referee measures."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 0
 
 
 def line_of(error: BaseException, trace: TracebackType | None, path: Path) -> int | None:

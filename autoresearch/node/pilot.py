@@ -23,9 +23,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from autoresearch.errors import UserError
-from autoresearch.experiment import Attempt, Failure
+from autoresearch.experiment import Attempt, Failure, Result
 from autoresearch.layout import Layout, write_atomically
-from autoresearch.node import kernel
+from autoresearch.node import kernel, runlog
+from autoresearch.node.inputs import run_of
 from autoresearch.node.progress import Claim
 from autoresearch.node.scratch import Scratch
 from autoresearch.node.wire import Connection, Message, PeerGone
@@ -85,7 +86,9 @@ class Pilot:
         self.life = life
         self.name = name
         self.scratch = scratch
-        self.settings = NodeSettings.read(layout.node_settings).pilot
+        self.node_settings = NodeSettings.read(layout.node_settings)
+        self.settings = self.node_settings.pilot
+        self.output = runlog.outbox(self.node_settings, layout, Path(scratch))
         self.identity = asdict(Identity.mine())
         self.began = time.monotonic()
         self.longest = 0.0  # seconds that an attempt has taken
@@ -112,7 +115,7 @@ class Pilot:
         try:
             self.work()
         finally:
-            self.referee.end()
+            self.referee.end(END_PATIENCE + runlog.patience(self.node_settings))
         if self.deaths < DEATHS_LIMIT:
             record |= {"ended": time.time(), "claimed": self.claimed}
             write_atomically(self.layout.pilot(self.name), json.dumps(record) + "\n")
@@ -228,10 +231,23 @@ class Pilot:
 
     def write_failure(self, claim: Claim, failure: Failure, reason: str) -> None:
         """Answer a claim that the referee has left open."""
-        path = self.layout.result(claim.attempt)
+        path = self.output.result(claim.attempt)
         if not path.exists():
             result = claim.failed(self.name, failure, reason)
-            write_atomically(path, json.dumps(result.to_json(), indent=1) + "\n")
+            text = json.dumps(result.to_json(), indent=1) + "\n"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text)
+            if runlog.is_carried(self.node_settings):
+                self.send(claim, result, text)
+
+    def send(self, claim: Claim, result: Result, text: str) -> None:
+        """Have W&B carry a result that the referee could not send."""
+        logger = runlog.LoggerProcess()
+        log = runlog.RunLog(logger, self.node_settings, self.layout)
+        campaign = self.node_settings.campaign
+        log.start(run_of(self.layout, campaign, self.tier, claim.attempt, {"pilot": self.name}))
+        log.finish(result, runlog.sealed(self.node_settings, self.layout, text))
+        runlog.wait_for([logger], runlog.patience(self.node_settings))
 
 
 def link_once(path: Path, text: str, name: str) -> bool:

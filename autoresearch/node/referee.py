@@ -15,16 +15,15 @@ import sys
 from pathlib import Path
 
 from autoresearch.errors import AutoresearchError, DataError
-from autoresearch.experiment import Failure, Result
+from autoresearch.experiment import Failure
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.node import attempt, kernel
 from autoresearch.node.failure import AttemptFailed
+from autoresearch.node.inputs import run_of
 from autoresearch.node.progress import Claim
-from autoresearch.node.runlog import RunLog, wait_for
+from autoresearch.node.runlog import LoggerProcess, RunLog, outbox, patience, sealed, wait_for
 from autoresearch.node.wire import Connection, Message, PeerGone
 from autoresearch.settings import NodeSettings
-
-LOGGER_PATIENCE = 10.0  # seconds for the last loggers, when the pilot has ended
 
 
 class PilotGone(AutoresearchError):  # noqa: N818 - it reports a fact, not a fault
@@ -45,8 +44,9 @@ class Referee:
         self.settings = NodeSettings.read(layout.node_settings)
         self.told_to_stop = False
         self.parent = os.getppid()
-        self.logs: list[RunLog] = []
+        self.loggers: list[LoggerProcess] = []
         self.problem = ""
+        self.output = outbox(self.settings, layout, scratch)
 
     def serve(self) -> None:
         signal.signal(signal.SIGTERM, self.note_signal)
@@ -55,7 +55,7 @@ class Referee:
         node = self.open_node()
         with contextlib.suppress(PilotGone):
             self.answer_all(node)
-            wait_for(self.logs, LOGGER_PATIENCE)
+            wait_for(self.loggers, patience(self.settings))
 
     def answer_all(self, node: attempt.Node | None) -> None:
         """Until the pilot says `stop` or has ended. Raises PilotGone if it dies in an attempt."""
@@ -76,6 +76,7 @@ class Referee:
             return None
         return attempt.Node(
             self.layout,
+            self.output,
             self.settings,
             self.settings.tiers[self.tier],
             self.tier,
@@ -88,20 +89,28 @@ class Referee:
 
     def answer(self, node: attempt.Node | None, claim: Claim) -> None:
         """Make one attempt, write its result, tell the pilot."""
+        log = self.open_log()
+        self.output.attempt(claim.attempt).mkdir(parents=True, exist_ok=True)
         if node is None:
             result, fit = claim.failed(self.pilot, Failure.node_failed, self.problem), False
-            self.write(claim, result)
+            log.start(run_of(self.layout, self.settings.campaign, self.tier, claim.attempt, {}))
         else:
-            log = RunLog.open(self.settings.tracker)
-            self.logs = [*(log for log in self.logs if not log.is_over), log]
             result, fit = attempt.run(node, claim, log)
-            self.write(claim, result)
-            log.finish(result)
+        text = json.dumps(result.to_json(), indent=1) + "\n"
+        write_atomically(self.output.result(claim.attempt), text)
+        if not log.is_heard:  # the logger has died, and this result may have no other way home
+            log = self.open_log()
+            log.start(run_of(self.layout, self.settings.campaign, self.tier, claim.attempt, {}))
+        log.finish(result, sealed(self.settings, self.layout, text))
         self.connection.send(Message("done", {"fit": fit}))
 
-    def write(self, claim: Claim, result: Result) -> None:
-        text = json.dumps(result.to_json(), indent=1) + "\n"
-        write_atomically(self.layout.result(claim.attempt), text)
+    def open_log(self) -> RunLog:
+        """For the next attempt, with a logger that listens, if the campaign is tracked at all."""
+        self.loggers = [logger for logger in self.loggers if not logger.is_over]
+        is_tracked = self.settings.tracker.kind == "wandb"
+        if is_tracked and not any(logger.is_usable for logger in self.loggers[-1:]):
+            self.loggers.append(LoggerProcess())
+        return RunLog(self.loggers[-1] if is_tracked else None, self.settings, self.layout)
 
     def next_message(self) -> Message:
         """What the pilot says next. Raises PeerGone when it has ended."""
@@ -123,7 +132,7 @@ class Referee:
             raise AttemptFailed(Failure.preempted, "the pilot was told to end")
 
     def spare(self) -> set[int]:
-        return {log.process.pid for log in self.logs if log.process}
+        return {logger.process.pid for logger in self.loggers}
 
 
 def main() -> None:

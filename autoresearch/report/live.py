@@ -14,6 +14,7 @@ from rich.live import Live
 
 from autoresearch.campaign import Campaign, results
 from autoresearch.experiment import State
+from autoresearch.mirror.noted import training
 from autoresearch.report.summary import summarize
 from autoresearch.report.table import Display, live, notices, progress_line
 from autoresearch.report.view import View
@@ -59,7 +60,9 @@ class Progress:
     @staticmethod
     def view(campaign: Campaign) -> View:
         known = campaign.noticed or []
-        return summarize(campaign.history, campaign.settings, campaign.sources, notices=known)
+        now = training(campaign.watching.said())
+        where = (campaign.history, campaign.settings, campaign.sources)
+        return summarize(*where, notices=known, training=now)
 
 
 def position(campaign: Campaign) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ The one place where a campaign's record is turned into what people read.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -70,11 +70,13 @@ def summarize(
     settings: Settings,
     sources: Sources,
     now: float | None = None,
+    *,
     notices: Sequence[str] = (),
+    training: Mapping[str, Mapping[str, float]] | None = None,
 ) -> View:
     """The campaign as it stands at `now` (Unix time; the present if left out).
 
-    `notices` are what the cluster lets people know.
+    `notices` are what the cluster lets people know, `training` what running experiments log.
     """
     now = journal.now() if now is None else now
     summary = Summary(history, settings, sources)
@@ -107,6 +109,7 @@ def summarize(
         pilots_busy=len(busy),
         pilots=len(history.live_pilots()),
         notices=tuple(notices),
+        training={k: v for k, v in (training or {}).items() if k in history.active},
         lost=dict(history.retries),
         avoided={
             node: len(history.failed_on[node])

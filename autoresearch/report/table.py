@@ -309,7 +309,18 @@ def leading(best: Standing, tier: str) -> str:
 
 def live(view: View) -> RenderableType:
     """Budget bars, where it stands, the last results: for rich.live.Live."""
-    return Group(bars(view), progress_line(view), last_results(view), *notices(view))
+    running = [training(view)] if view.training else []
+    parts = (bars(view), progress_line(view), last_results(view))
+    return Group(*parts, *running, *notices(view))
+
+
+def training(view: View) -> Table:
+    """What running experiments say of themselves, where W&B tells: nothing to compare by."""
+    grid = Table.grid(padding=(0, 2))
+    for experiment, values in list(view.training.items())[:LAST]:
+        shown = (f"{name.removeprefix('_')} {value:.4g}" for name, value in values.items())
+        grid.add_row(experiment, "running", *shown, style="dim")
+    return grid
 
 
 def notices(view: View) -> list[Text]:

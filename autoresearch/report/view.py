@@ -124,7 +124,8 @@ class View:
     end_reason: str = ""
     pilots_busy: int = 0
     pilots: int = 0
-    notices: tuple[str, ...] = ()  # what the cluster lets people know
+    notices: tuple[str, ...] = ()  # what the cluster and W&B let people know
+    training: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # as W&B shows it
     lost: Mapping[str, int] = field(default_factory=dict)  # attempts, by the machine's failures
     avoided: Mapping[str, int] = field(default_factory=dict)  # nodes that failed too often
 

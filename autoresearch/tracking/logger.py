@@ -1,8 +1,9 @@
 """The process beside the referee that writes W&B runs: `python -P -m autoresearch.tracking.logger`.
 
 Reads JSON lines on stdin: `start`, `log`, `finish` (docs/formats.md), for one run after another.
-The end of input, or SIGTERM, without a `finish` means that the run was killed: exit code 143. W&B
-writes to a node-local folder; each run's folder is brought home when it ends.
+The end of input without a `finish` means that the run was killed: exit code 143. SIGTERM ends the
+input a little later: the referee, who was told as well, then has the last word. W&B writes to a
+node-local folder; what the server has not taken is brought home.
 """
 
 import json
@@ -16,6 +17,9 @@ from typing import BinaryIO
 from autoresearch.errors import AutoresearchError, RecordError
 from autoresearch.experiment import Json
 from autoresearch.tracking.scratch import Scratch, isolate
+
+LAST_WORD_SECONDS = 5  # that whoever was told to end, as we were, has to say how it ended
+DELIVERY_SECONDS = 540.0  # for what only the server can take
 
 
 def events(stream: BinaryIO) -> Iterator[Json]:
@@ -35,8 +39,12 @@ def events(stream: BinaryIO) -> Iterator[Json]:
         yield event
 
 
+def end_soon(*_: object) -> None:
+    signal.alarm(LAST_WORD_SECONDS)
+
+
 def end_input(*_: object) -> None:
-    """SIGTERM: what was sent so far still counts, then the input is over."""
+    """What was sent so far still counts, then the input is over."""
     rest, stdin = os.memfd_create("rest"), sys.stdin.fileno()
     os.set_blocking(stdin, False)
     with suppress(BlockingIOError):
@@ -58,16 +66,26 @@ def serve(stream: BinaryIO, scratch: Scratch) -> None:
             logger.take(event)
     finally:
         logger.end(KILLED)
+    logger.deliver(DELIVERY_SECONDS)
+
+
+def adopt_orphans() -> None:
+    """Bring home what loggers have left on this node that were killed."""
+    for orphan in Scratch.orphans():
+        try:
+            orphan.bring_home()
+        except OSError:  # its campaign cannot be written now: it waits for the next logger
+            orphan.leave()
+        else:
+            orphan.remove()
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, end_input)
+    signal.signal(signal.SIGTERM, end_soon)
+    signal.signal(signal.SIGALRM, end_input)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a user's Ctrl-C lets running experiments finish
-    for orphan in Scratch.orphans():
-        with suppress(OSError):  # its campaign cannot be written now: it waits for the next logger
-            orphan.bring_home()
-            orphan.remove()
     try:
+        adopt_orphans()
         scratch = Scratch.create()
         isolate(scratch.path)
         serve(sys.stdin.buffer, scratch)

@@ -5,7 +5,7 @@ Pure. Runs on compute nodes too; does not import wandb.
 
 from dataclasses import dataclass
 
-from autoresearch.experiment import digest
+from autoresearch.experiment import Json, digest
 
 GROUP_LIMIT = 128  # characters W&B takes for a group
 TAG_LIMIT = 64  # and for a tag
@@ -28,12 +28,22 @@ def run_id(campaign: str, experiment: str, attempt: int) -> str:
     return f"{experiment}-{attempt}-{digest(campaign, 6)}"
 
 
-def run_name(campaign: str, experiment: str, attempt: int, tier: str) -> RunName:
-    again = (f"attempt {attempt}",) if attempt > 1 else ()
+def run_name(run: Json) -> RunName:
+    """What an attempt is called; `run` as a logger's `start` event describes it."""
+    experiment, attempt, tier = run["experiment"], run["attempt"], run["tier"]
+    cell = run["config"].get("cell")
+    tags = (
+        tier,
+        f"wave {run['wave']}" if run.get("wave") else None,
+        run.get("planner"),
+        run.get("purpose"),
+        f"cell {cell}" if cell else None,
+        f"attempt {attempt}" if attempt > 1 else None,
+    )
     return RunName(
-        id=run_id(campaign, experiment, attempt),
+        id=run_id(run["campaign"], experiment, attempt),
         name=f"{experiment}-{attempt}",
-        group=campaign[:GROUP_LIMIT],
+        group=run["campaign"][:GROUP_LIMIT],
         job_type=tier,
-        tags=(tier[:TAG_LIMIT], *again),
+        tags=tuple(dict.fromkeys(tag[:TAG_LIMIT] for tag in tags if tag)),
     )

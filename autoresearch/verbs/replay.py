@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 import time
+from dataclasses import replace
 
 from autoresearch import judge
 from autoresearch.cluster.interface import Cluster, Phase, Refused
@@ -22,6 +23,7 @@ from autoresearch.history import History
 from autoresearch.journal import now
 from autoresearch.layout import Layout
 from autoresearch.placement import life
+from autoresearch.settings import NodeSettings, Tracker
 from autoresearch.verbs import find
 
 
@@ -56,9 +58,14 @@ def recorded(history: History, experiment: Experiment, tier: str) -> float | Non
 
 def again(campaign: find.Campaign, experiment: Experiment, tier: str) -> Result:
     """Run it and wait. Raises CampaignError if the pilot ends without a result."""
+    if campaign.settings.cluster.results == "wandb":
+        raise CampaignError(
+            "replay needs result files that can be seen from here, but cluster.results=wandb says "
+            "that none can; see the run at W&B"
+        )
     layout = Layout(campaign.layout.replays / f"{experiment.id}-{secrets.token_hex(3)}")
     settled(layout, [tier])
-    layout.node.symlink_to(os.path.relpath(campaign.layout.node, layout.root))
+    borrow_node(layout, campaign.layout)
     freeze(layout, campaign.sources, experiment)
     attempt = Attempt(experiment.id, 1)
     layout.queue_entry(tier, 0, attempt).touch()
@@ -82,6 +89,15 @@ def again(campaign: find.Campaign, experiment: Experiment, tier: str) -> Result:
         where = log_folder(layout, pilot)
         raise CampaignError(f"the pilot should have left a result, but {ended}; see {where}")
     return result
+
+
+def borrow_node(layout: Layout, of: Layout) -> None:
+    """The campaign's own node code, but no W&B: there a replay would pass for the original."""
+    code = of.node / "autoresearch"
+    layout.node.mkdir()
+    (layout.node / code.name).symlink_to(os.path.relpath(code, layout.node))
+    settings = NodeSettings.read(of.node_settings)
+    replace(settings, tracker=Tracker(), results="files").write(layout.node_settings)
 
 
 def wait(

@@ -9,6 +9,7 @@ from rich.console import Console
 from autoresearch.journal import now
 from autoresearch.layout import read_json
 from autoresearch.lease import holder, is_held
+from autoresearch.mirror.noted import noted, training
 from autoresearch.report.summary import summarize
 from autoresearch.report.table import headline, live
 from autoresearch.report.view import View
@@ -17,9 +18,10 @@ from autoresearch.verbs import find
 
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
-    noted = (read_json(campaign.layout.notices) or {}).get("notices")
-    known = [line for line in noted if isinstance(line, str)] if isinstance(noted, list) else []
-    view = summarize(campaign.history, campaign.settings, campaign.sources, notices=known)
+    lines = (read_json(campaign.layout.notices) or {}).get("notices")
+    known = [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
+    where = (campaign.history, campaign.settings, campaign.sources)
+    view = summarize(*where, notices=known, training=training(noted(campaign.layout)))
     if options.json:
         print(json.dumps({"schema": 1, **asdict(view)}, indent=1))
         return 0

@@ -104,7 +104,7 @@ def test_what_was_promised_stays(campaign: Settings, override: str, reason: str)
         ("+cluster.tiers.gpu.pilots=3", "there is no tier 'gpu'"),
         ("planner=bays", "did you mean 'bayes'?"),
         ("budget={experiments: 0, wall_hours: 0}", "budget should be bounded"),
-        ("tracker.mode=live", "tracker.mode should be one of offline"),
+        ("tracker.mode=live", "tracker.mode should be one of auto, online, offline"),
     ],
 )
 def test_a_mistake_is_one_clear_line(campaign: Settings, override: str, complaint: str) -> None:

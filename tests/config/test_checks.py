@@ -65,9 +65,32 @@ def values() -> Json:
         ("task.budget.tokens=null", "task.budget should be seconds or tokens"),
         ("task.budget.tokens=0", "task.budget should be above 0"),
         ("task.name=a/b", "name should be a plain name"),
-        ("task.data.source=web", "task.data.source should be one of stdlib, files, but was 'web'"),
+        (
+            "task.data.source=web",
+            "task.data.source should be one of stdlib, files, climbmix, hf, but",
+        ),
         ("task.data.source=files", "task.data.files should be given for source=files"),
-        ("task.data.files=[a]", "task.data.files should be given for source=files, and only then"),
+        (
+            "task.data.files=[a]",
+            "task.data.files should be given for source=files, optional for sou",
+        ),
+        (
+            "task.data.source=hf",
+            "task.data.dataset should be OWNER/NAME for source=hf, and empty ot",
+        ),
+        (
+            "task.data.dataset=a/b",
+            "task.data.dataset should be OWNER/NAME for source=hf, and empty",
+        ),
+        ("task.data.shards=-1", "task.data.shards should be at least 0, but was -1"),
+        (
+            "task.data.revision=' '",
+            "task.data.revision should be a branch, a tag or a commit, but w",
+        ),
+        (
+            "task.data.test_files=[a]",
+            "task.data.test_files should be empty for source=stdlib, but ",
+        ),
         ("task.data.vocabulary=257", "task.data.vocabulary should be from 258 to 65536"),
         ("task.data.vocabulary=65537", "task.data.vocabulary should be from 258 to 65536"),
         ("task.data.context=1", "task.data.context should be at least 2"),
@@ -97,7 +120,10 @@ def values() -> Json:
         ),
         ("cluster.options={job_name:x}", "none of array, job-name"),
         ("cluster.options={Mem:1}", "cluster.options should be an option of sbatch"),
-        ("tracker.mode=live", "tracker.mode should be one of offline, but was 'live'"),
+        (
+            "tracker.mode=live",
+            "tracker.mode should be one of auto, online, offline, but was 'live'",
+        ),
         ("tracker.project=''", "tracker.project should be a name"),
     ],
 )

@@ -41,6 +41,13 @@ def test_options_follow_a_group_also_the_users_own(here: Path) -> None:
     assert "planner=mine" in complete(["run", "planner="])
 
 
+def test_prepare_knows_its_settings_by_their_short_names_too(here: Path) -> None:
+    assert complete(["prepare", "sou"]) == ["source="]
+    assert complete(["prepare", "task.data.sou"]) == ["task.data.source="]
+    assert complete(["prepare", "source=climbmix", "source="]) == ["source=climbmix"]
+    assert complete(["run", "sou"]) == []
+
+
 def test_the_present_value_follows_a_key(here: Path) -> None:
     assert complete(["run", "judge.alpha="]) == ["judge.alpha=0.05"]
     assert complete(["run", "task.params.matrix_lr="]) == []  # a domain needs quotes

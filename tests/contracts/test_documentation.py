@@ -18,6 +18,7 @@ from urllib.parse import unquote
 import pytest
 
 from autoresearch.cli import main, parser
+from autoresearch.config import in_full
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "train", "slurm", "conf", "scripts", "tests")
@@ -157,7 +158,9 @@ def check(shown: Shown) -> None:
         assert os.access(ROOT / command, os.X_OK), f"{command} is no script"
     elif "--help" not in rest:
         options = parser().parse_args(rest)
-        if options.verb in ("run", "prepare", "doctor"):
+        if options.verb == "prepare":
+            assert main(["run", "--cfg", "job", *in_full(options.overrides)]) == 0
+        if options.verb in ("run", "doctor"):
             assert main(["run", "--cfg", "job", *options.overrides]) == 0
 
 

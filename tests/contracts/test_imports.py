@@ -23,7 +23,7 @@ ORDER = (
     *("errors", "experiment", "layout", "space", "settings", "process", "hardware", "config"),
     *("journal", "entry", "history", "record", "lease", "sources", "statistics"),
     *("planners", "planning", "claude", "placement", "spending", "cluster", "node", "tracking"),
-    *("judge", "dispatch", "collect", "campaign", "opening", "report", "doctor", "verbs"),
+    *("mirror", "judge", "dispatch", "collect", "campaign", "opening", "report", "doctor", "verbs"),
     *("cli", "__main__"),
 )
 
@@ -45,14 +45,18 @@ OWNERS = {
     "scipy": {"planners", "statistics"},
     "submitit": {"cluster"},
     "torch": {"node.harness"},
-    "wandb": {"report", "tracking"},
+    "wandb": {"mirror", "report", "tracking"},
+    "wandb_workspaces": {"report.workspace"},
     "yaml": {"config"},
 }
 
 # Only these may be imported inside a function: packages that are slow to load, and our module
 # that loads one, by the module that must prepare its environment first.
 LAZY_PACKAGES = {"hydra", "matplotlib", "omegaconf", "optuna", "rich", "scipy", "torch", "wandb"}
-LAZY_MODULES = {"tracking.logger": {"tracking.runs"}}
+LAZY_MODULES = {
+    "tracking.logger": {"tracking.runs"},
+    "mirror.watcher": {"mirror.listing"},
+}
 
 # Tables that list strategies: a strategy must not know its siblings.
 TABLES = {"cluster.table", "planners.table"}

@@ -18,6 +18,7 @@ REQUEST = {
     "data": "/nowhere",
     "secret": SECRET.pattern,
     "url": SECRET_VALUE.pattern,
+    "machine": "127.0.0.1",
     "host": "127.0.0.1",
     "port": 9,
 }
@@ -144,13 +145,13 @@ def test_the_tightest_bound_on_memory_counts(
 
 def test_a_key_is_looked_for_in_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    here = Checkup(tmp_path, {"host": "api.wandb.ai"})
+    here = Checkup(tmp_path, {"machine": "api.wandb.ai"})
     assert "error" in tried(here, "key")
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine api.wandb.ai login user password 0123456789\n")
     netrc.chmod(0o600)
     assert here.key()
-    assert not Checkup(tmp_path, {"host": "example.org"}).key()
+    assert not Checkup(tmp_path, {"machine": "example.org"}).key()
 
 
 def test_what_the_kernel_offers(tmp_path: Path) -> None:

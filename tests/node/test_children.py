@@ -40,7 +40,10 @@ class Bench:
         self.scratch = scratch
         self.logged: list[Message] = []
         self.interruption: AttemptFailed | None = None
-        self.children = Children(LIMITS, self.check, set, self.logged.append)
+        self.children = Children(LIMITS, self.check, set, self.take)
+
+    def take(self, _: Child, message: Message) -> None:
+        self.logged.append(message)
 
     def check(self) -> None:
         if self.interruption:

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from autoresearch.errors import ConfigError, RecordError
-from autoresearch.settings import Tracker
-from autoresearch.tracking.runs import Logger, check_tracker
+from autoresearch.tracking.runs import Logger
 from autoresearch.tracking.scratch import Scratch
 
 
@@ -33,8 +32,7 @@ def test_an_unknown_event_is_refused(tmp_path: Path) -> None:
         Logger(Scratch(tmp_path, -1)).take({"event": "begin"})
 
 
-def test_only_offline_runs_are_supported() -> None:
-    check_tracker(Tracker("wandb", "offline"))
-    for tracker in (Tracker("wandb", "online"), Tracker("files", "offline")):
-        with pytest.raises(ConfigError, match="only offline runs are supported"):
-            check_tracker(tracker)
+def test_only_wandb_is_a_tracker_of_runs(tmp_path: Path) -> None:
+    start = {"event": "start", "run": {}, "dir": "/c", "tracker": {"kind": "files"}}
+    with pytest.raises(ConfigError, match="should get tracker 'wandb', but got files"):
+        Logger(Scratch(tmp_path, -1)).take(start)

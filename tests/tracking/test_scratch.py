@@ -32,6 +32,10 @@ def write_run(scratch: Scratch, name: str = "offline-run-1-a") -> None:
     (folder / "logs" / "debug.log").write_text("much")
 
 
+def belongs_to(scratch: Scratch, home: Path) -> None:
+    scratch.origin = {"dir": str(home), "tracker": {}}
+
+
 def test_a_folder_is_an_orphan_once_its_logger_is_gone() -> None:
     scratch = Scratch.create()
     assert not list(Scratch.orphans())
@@ -52,7 +56,7 @@ def test_what_is_not_a_scratch_folder_is_left_alone(node: Path) -> None:
 
 def test_runs_come_home_without_their_debug_logs(campaign: Path) -> None:
     scratch = Scratch.create()
-    scratch.home = campaign / "wandb"
+    belongs_to(scratch, campaign / "wandb")
     write_run(scratch)
     scratch.bring_home()
     home = campaign / "wandb"
@@ -64,24 +68,43 @@ def test_runs_come_home_without_their_debug_logs(campaign: Path) -> None:
     scratch.remove()
 
 
-def test_a_move_that_was_cut_short_is_done_again(campaign: Path) -> None:
-    """Killed while it copied, or after the copy was complete but before the original was gone."""
+def test_what_grows_here_grows_at_home(campaign: Path) -> None:
+    """A copy that was cut short is completed, one that is complete is left alone."""
     scratch = Scratch.create()
-    scratch.home = home = campaign / "wandb"
-    (home / ".offline-run-1-a").mkdir(parents=True)
-    (home / ".offline-run-1-a" / "run-a.wandb").write_bytes(b":")
-    write_run(scratch)
+    home = campaign / "wandb"
+    belongs_to(scratch, home)
+    write_run(scratch, "run-1-a")
+    scratch.carry()
+    copy = home / "offline-run-1-a" / "run-a.wandb"
+    assert copy.read_bytes() == b":W&B"
+    (scratch.path / "wandb" / "run-1-a" / "run-a.wandb").write_bytes(b":W&Bmore")
+    copy.write_bytes(b":W")
+    scratch.carry()
+    scratch.carry()
+    assert copy.read_bytes() == b":W&Bmore"
     scratch.bring_home()
-    write_run(scratch)
-    scratch.bring_home()
+    assert copy.read_bytes() == b":W&Bmore"
     assert [path.name for path in home.iterdir()] == ["offline-run-1-a"]
-    assert (home / "offline-run-1-a" / "run-a.wandb").read_bytes() == b":W&B"
+    assert not scratch.runs
     scratch.remove()
+
+
+def test_runs_without_a_home_stay_until_somebody_takes_them() -> None:
+    scratch = Scratch.create()
+    scratch.origin = {"dir": "", "tracker": {}}
+    write_run(scratch)
+    scratch.carry()
+    assert [run.name for run in scratch.runs] == ["offline-run-1-a"]
+    scratch.leave()
+    [orphan] = Scratch.orphans()
+    assert orphan.home is None
+    assert orphan.runs
+    orphan.remove()
 
 
 def test_a_campaign_that_is_gone_takes_nothing(tmp_path: Path) -> None:
     scratch = Scratch.create()
-    scratch.home = tmp_path / "gone" / "wandb"
+    belongs_to(scratch, tmp_path / "gone" / "wandb")
     write_run(scratch)
     scratch.bring_home()
     assert not (tmp_path / "gone").exists()
@@ -92,6 +115,7 @@ def test_wandb_is_kept_to_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "environ", {"WANDB_API_KEY": "k", "WANDB_MODE": "online", "HOME": "/h"})
     isolate(tmp_path)
     assert "k" not in os.environ.values()
-    assert {name for name in os.environ if "DIR" not in name} == {"HOME", "WANDB_ERROR_REPORTING"}
+    kept = {name for name in os.environ if "DIR" not in name}
+    assert kept == {"HOME", "WANDB_ERROR_REPORTING", "WANDB_SILENT"}
     assert os.environ["WANDB_CONFIG_DIR"].startswith(str(tmp_path))
     assert tempfile.gettempdir() == str(tmp_path)

@@ -209,6 +209,19 @@ def test_the_standard_library_is_enough_to_start_with(tmp_path: Path) -> None:
     assert 0.8e6 < size < 2.1e6  # a Debian Python comes without the largest of them
 
 
+def test_who_gets_the_standard_library_is_told_so_when_it_is_made(
+    tmp_path: Path, corpus: Path
+) -> None:
+    words = ("--directory", tmp_path / "data", "--limit-mb", "2", *SMALL)
+    said = succeed(*words)
+    assert "the text is that of this Python installation, 2 MB" in said
+    assert "add source=climbmix, or source=files" in said
+    assert "installation" not in succeed(*words)
+    assert "installation" not in succeed(
+        "--directory", tmp_path / "mine", "--files", corpus, *SMALL
+    )
+
+
 def test_python_works_without_the_folders_the_text_comes_from() -> None:
     """What the harness imports, imported with those folders hidden, as a sandbox will hide them."""
     program = (
@@ -605,6 +618,19 @@ def test_other_settings_for_a_finished_directory_are_an_error(tmp_path: Path, co
     assert contents(data) == before
 
 
+def test_data_made_before_a_setting_existed_is_as_if_made_with_its_default(
+    tmp_path: Path, corpus: Path
+) -> None:
+    words = ("--directory", tmp_path / "data", "--files", corpus, *SMALL)
+    succeed(*words)
+    path = tmp_path / "data" / "settings.json"
+    older = {
+        k: v for k, v in json.loads(path.read_text()).items() if k not in ("shards", "dataset")
+    }
+    path.write_text(json.dumps(older))
+    assert "nothing to do" in succeed(*words)
+
+
 def test_force_makes_the_data_anew(tmp_path: Path, corpus: Path) -> None:
     data = tmp_path / "data"
     succeed("--directory", data, "--files", corpus, *SMALL)
@@ -635,7 +661,14 @@ def test_the_directory_comes_from_the_environment_or_not_at_all(
         ({"vocabulary": 100}, "vocabulary should lie in 257..65536"),
         ({"vocabulary": 70000}, "vocabulary should lie in 257..65536"),
         ({"context": 0}, "context should be at least 1"),
-        ({"source": "web"}, "source should be stdlib or files"),
+        ({"source": "web"}, "source should be one of stdlib, files, climbmix, hf"),
+        ({"files": ["a.txt"]}, "source=stdlib should come without files"),
+        ({"source": "climbmix", "files": ["a.txt"]}, "climbmix should come without files"),
+        ({"source": "climbmix", "dataset": "a/b"}, "OWNER/NAME with source=hf, and only then"),
+        ({"source": "hf"}, "dataset should be given as OWNER/NAME"),
+        ({"source": "hf", "dataset": "../../etc"}, "dataset should be given as OWNER/NAME"),
+        ({"source": "hf", "dataset": "a/b", "revision": ""}, "revision should be a branch"),
+        ({"source": "hf", "dataset": "a/b", "shards": -1}, "shards should be 0"),
         ({"source": "files"}, "should come with files"),
         ({"limit_mb": -1}, "limit_mb should be 0"),
         ({"validation_share": 0.6, "test_share": 0.5}, "together below 1"),
@@ -775,3 +808,56 @@ def test_two_runs_in_one_directory_do_not_mix(tmp_path: Path, corpus: Path) -> N
         line = fail("--directory", data, "--files", corpus, *SMALL)
         assert "being prepared by another process" in line
     succeed("--directory", data, "--files", corpus, *SMALL)
+
+
+# ---- where others work too ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def sbatch(tmp_path: Path) -> str:
+    """A PATH on which jobs can be submitted."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sbatch").write_text("#!/bin/sh\n")
+    (folder / "sbatch").chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_on_a_login_node_others_come_first(
+    tmp_path: Path, sbatch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setenv("PATH", sbatch)
+    assert prepare.is_login_node()
+    assert prepare.cores() == 4
+    code = "import os, prepare; prepare.be_polite(); prepare.be_polite(); print(os.nice(0))"
+    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parent)}
+    command = [sys.executable, "-B", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == max(10, os.nice(0))
+
+
+def test_in_a_job_the_cores_are_those_of_the_job(
+    sbatch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setenv("PATH", sbatch)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "12")
+    assert not prepare.is_login_node()
+    assert prepare.cores() == 12
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "6")
+    assert prepare.cores() == 6
+
+
+def test_a_machine_of_ones_own_is_used_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setenv("PATH", "/nowhere")
+    for name in ("SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    assert prepare.cores() == 64
+    before = os.nice(0)
+    prepare.be_polite()
+    assert os.nice(0) == before

@@ -1,0 +1,45 @@
+"""What the watcher last wrote into control/wandb.json, in words for people."""
+
+import time
+from collections.abc import Iterator, Mapping
+
+from autoresearch.experiment import Json, plain
+from autoresearch.layout import Layout, read_json
+
+SILENCE_SECONDS = 120.0  # without an answer before anybody is told
+
+
+def noted(layout: Layout) -> Json:
+    """{} before the first turn."""
+    return read_json(layout.watched) or {}
+
+
+def notices(said: Json, now: float | None = None) -> Iterator[str]:
+    """What a person should know, one line each."""
+    now = time.time() if now is None else now
+    problem, polled = said.get("problem"), said.get("polled") or 0.0
+    if problem and now - polled > SILENCE_SECONDS:
+        waiting = said.get("unsent")
+        runs = f"; {waiting} runs wait to be sent" if waiting else ""
+        since = f" since {time.strftime('%H:%M', time.localtime(polled))}" if polled else ""
+        yield plain(f"W&B has not answered{since} ({problem}){runs}", 400)
+    refused = said.get("refused")
+    if isinstance(refused, dict) and refused:
+        run, why = next(iter(refused.items()))
+        yield plain(f"{len(refused)} results from W&B were refused: {run}: {why}", 300)
+    differences = said.get("differences")
+    if isinstance(differences, list) and differences:
+        more = f", and {len(differences) - 1} more" if len(differences) > 1 else ""
+        yield plain(f"W&B differs from the journal: {differences[0]}{more}", 300)
+
+
+def training(said: Json) -> Mapping[str, Mapping[str, float]]:
+    """By experiment, the newest numbers of what is running."""
+    running = said.get("running")
+    if not isinstance(running, dict):
+        return {}
+    return {
+        str(name).partition("-")[0]: values
+        for name, values in running.items()
+        if isinstance(values, dict) and all(isinstance(v, (int, float)) for v in values.values())
+    }

@@ -1,0 +1,52 @@
+"""What was frozen for an attempt, as the referee reads it: checked against its own hashes."""
+
+import hashlib
+import json
+
+from autoresearch.experiment import Attempt, Experiment, Failure, Json
+from autoresearch.layout import Layout, read_json
+from autoresearch.node.failure import AttemptFailed
+from autoresearch.node.progress import Claim
+
+
+def read_experiment(layout: Layout, claim: Claim) -> Experiment:
+    """Raises AttemptFailed if the frozen experiment cannot be read."""
+    path = layout.experiment_json(claim.attempt.experiment)
+    try:
+        return Experiment.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{path} should be a frozen experiment, but: {error!r}"
+        raise AttemptFailed(Failure.node_failed, reason) from error
+
+
+def run_of(layout: Layout, campaign: str, tier: str, attempt: Attempt, config: Json) -> Json:
+    """An attempt as those who watch are told of it, with all that identifies it as `config`.
+
+    The wave that asked for it, and why, are for people: no part of what an experiment is.
+    """
+    record = read_json(layout.experiment_json(attempt.experiment)) or {}
+    context = record.get("context", {})
+    who = {"experiment": attempt.experiment, "attempt": attempt.number}
+    return {
+        "campaign": campaign,
+        "tier": tier,
+        **who,
+        **context,
+        "config": {**config, **who, "tier": tier, **context},
+    }
+
+
+def read_program(layout: Layout, experiment: Experiment) -> bytes:
+    """train.py, checked against the experiment's hash. Raises AttemptFailed."""
+    path = layout.program(experiment.id)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        reason = f"{path} should be the program, but: {error.strerror}"
+        raise AttemptFailed(Failure.node_failed, reason) from error
+    found = hashlib.sha256(text).hexdigest()
+    if found != experiment.candidate.program:
+        wanted = experiment.candidate.program
+        reason = f"{path} should have the SHA-256 {wanted:.12}…, but has {found:.12}…"
+        raise AttemptFailed(Failure.node_failed, reason)
+    return text

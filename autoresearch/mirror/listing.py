@@ -106,7 +106,7 @@ class Listing:
             for run in self.runs(filters, per_page=PAGE):
                 found[run.id] = seen(run)
                 if len(found) % PAGE == 0:  # the next one may come with another request
-                    time.sleep(SPACING)
+                    self.wait()
         except ERRORS as error:
             raise self.silence(error) from error
         except ValueError:
@@ -115,8 +115,7 @@ class Listing:
 
     def runs(self, filters: Filters, per_page: int) -> public.Runs:
         """Not from the client's memory, and not too soon after the last request."""
-        time.sleep(max(0.0, self.asked + SPACING - time.monotonic()))
-        self.asked = time.monotonic()
+        self.wait()
         self.api.flush()  # type: ignore[no-untyped-call]
         found: public.Runs = self.api.runs(
             self.path,
@@ -127,6 +126,10 @@ class Listing:
             lazy=False,
         )
         return found
+
+    def wait(self) -> None:
+        time.sleep(max(0.0, self.asked + SPACING - time.monotonic()))
+        self.asked = time.monotonic()
 
     @staticmethod
     def close() -> None:

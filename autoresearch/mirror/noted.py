@@ -22,15 +22,20 @@ def notices(said: Json, now: float | None = None) -> Iterator[str]:
         waiting = said.get("unsent")
         runs = f"; {waiting} runs wait to be sent" if waiting else ""
         since = f" since {time.strftime('%H:%M', time.localtime(polled))}" if polled else ""
-        yield plain(f"W&B has not answered{since} ({problem}){runs}", 400)
+        yield line(f"W&B has not answered{since} ({problem}){runs}")
     refused = said.get("refused")
     if isinstance(refused, dict) and refused:
         run, why = next(iter(refused.items()))
-        yield plain(f"{len(refused)} results from W&B were refused: {run}: {why}", 300)
+        yield line(f"{len(refused)} results from W&B were refused: {run}: {why}")
     differences = said.get("differences")
     if isinstance(differences, list) and differences:
         more = f", and {len(differences) - 1} more" if len(differences) > 1 else ""
-        yield plain(f"W&B differs from the journal: {differences[0]}{more}", 300)
+        yield line(f"W&B differs from the journal: {differences[0]}{more}")
+
+
+def line(text: str) -> str:
+    """What was found at W&B anybody may have written there."""
+    return plain(" ".join(text.split()), 400)
 
 
 def training(said: Json) -> Mapping[str, Mapping[str, float]]:

@@ -75,10 +75,14 @@ class Parcel:
     def has_ended(self) -> bool:
         return self.facts.exit_code is not None
 
+    def is_failed_there(self, seen: Seen) -> bool:
+        """Whether it ended well, and the server thinks otherwise."""
+        return self.facts.exit_code == 0 and seen.state != "finished"
+
     def is_known(self, seen: Seen | None) -> bool:
         """Whether the server knows how it ended, and this file no better: then nothing of it is
         sent. The run may have been rebuilt from its result before its file came home."""
-        if seen is None or not seen.has_ended:
+        if seen is None or not seen.has_ended or self.is_failed_there(seen):
             return False
         ours, theirs = outcome(self.facts.summary), outcome(seen.summary)
         return any(said is not None for said in theirs) and (
@@ -94,7 +98,7 @@ class Parcel:
             return f"the server has {seen.rows} of its {expected} rows"
         if not seen.has_ended:
             return "the server does not know of its end"
-        if self.facts.exit_code == 0 and seen.state != "finished":
+        if self.is_failed_there(seen):
             return f"it should be finished there, but is {seen.state}"
         for key in COMPARED:
             if not is_same(self.facts.summary.get(key), seen.summary.get(key)):

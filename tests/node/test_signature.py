@@ -22,6 +22,12 @@ def test_no_made_up_signature_holds(made_up: str) -> None:
     assert not is_signed(b"key", "text", made_up)
 
 
+def test_half_a_surrogate_pair_is_a_text_like_any_other() -> None:
+    """JSON can hold it, so whoever edits a run at W&B can put it there."""
+    assert is_signed(b"key", "\ud800", sign(b"key", "\ud800"))
+    assert not is_signed(b"key", "text", "\ud800")
+
+
 def test_a_key_is_made_once_and_is_private(tmp_path: Path) -> None:
     path = tmp_path / "key"
     make_key(path)

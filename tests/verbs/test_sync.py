@@ -197,10 +197,11 @@ def courier_of(parent: int) -> list[int]:
 def test_two_at_once_send_nothing_twice(
     tracked: Tracked, server: WandbServer, start: Start
 ) -> None:
-    server.slow(0.5, "file_stream")
     first = start()
     wait_until(tracked.layout.sending.exists)
+    first.send_signal(signal.SIGSTOP)  # or it may be done before the second has begun
     second = sync(tracked)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 1
     assert f"process {first.pid} on " in second.stderr
     assert second.stderr.count("\n") == 1

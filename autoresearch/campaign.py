@@ -32,6 +32,7 @@ PATIENCE = 3  # planner failures in a row before the search ends
 VISIT_SECONDS = 120.0  # that a controller which only looks in stays at most
 LONGEST_ABSENCE = 3600.0  # seconds; a controller may also have been away for other reasons
 LISTEN_SECONDS = 0.5  # between two looks, while resting, at what would end the rest
+RESULTS_SECONDS = 900.0  # for results on their way by W&B, once the last pilot is gone
 FAREWELL_SECONDS = 60.0  # for idle pilots to notice that the campaign has ended
 
 
@@ -371,7 +372,10 @@ def wind_down(campaign: Campaign) -> None:
     campaign.layout.drain.touch()
     campaign.cluster.withdraw(jobs(campaign.history))
     drop_planning(campaign)
-    is_settled = campaign.cutting or not any(map(campaign.history.running, campaign.history.tiers))
+    ends = [pilot.ended for pilot in campaign.history.pilots.values() if pilot.ended]
+    is_late = now() - max(ends, default=0.0) > RESULTS_SECONDS
+    running = any(map(campaign.history.running, campaign.history.tiers))
+    is_settled = campaign.cutting or is_late or not running
     if not campaign.history.live_pilots() and is_settled:
         campaign.record.append({"type": "ended", "reason": campaign.stopping})
         campaign.layout.stop.unlink(missing_ok=True)

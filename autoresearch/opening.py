@@ -50,7 +50,6 @@ def start(settings: Settings) -> Campaign:
     dispatch.settled(layout, settings.cluster.tiers)
     occupy(layout, config.to_yaml(settings))
     write_atomically(layout.identity, secrets.token_hex(5) + "\n")
-    make_key(layout.key)
     return take_up(layout, settings)
 
 
@@ -76,12 +75,22 @@ def in_use(layout: Layout) -> CampaignError:
 def check_tracker(settings: Settings) -> None:
     """Raises ConfigError where W&B must answer, and does not."""
     if settings.tracker.kind == "wandb" and settings.tracker.mode == "online":
-        account = ask(address(settings.tracker))
+        account = ask(address(settings.tracker), {})  # as nodes: with the key in ~/.netrc
         if account.problem:
             raise ConfigError(
                 f"tracker.mode=online needs a W&B server, but {account.problem}; mend that, or use "
                 "tracker.mode=auto"
             )
+
+
+def check_change(before: Settings, after: Settings) -> None:
+    """Raises ConfigError if results that are on their way would not be found any more."""
+    check_tracker(after)
+    if before.cluster.results == "wandb" and before.tracker != after.tracker:
+        raise ConfigError(
+            "tracker.* should stay as it is while W&B carries results (cluster.results=wandb), but "
+            "was to be changed; start another campaign for that"
+        )
 
 
 def check_data(settings: Settings) -> None:
@@ -102,6 +111,7 @@ def resume(root: Path, overrides: Sequence[str] = ()) -> Campaign:
     layout = existing(root)
     settings, changes = config.amend(effective(layout), overrides)
     settings_of(settings.planner.kind, settings.planner.options)
+    check_change(effective(layout), settings)
     if not is_held(layout.lease):  # a stop that comes from now on is meant for us
         layout.stop.unlink(missing_ok=True)
     campaign = take_up(layout, settings)
@@ -160,7 +170,10 @@ def take_up(layout: Layout, settings: Settings) -> Campaign:
     sources = Sources.create(layout.sources)
     if not history.started:
         establish(record, layout, settings, sources)
-    node_settings(settings).write(layout.node_settings)  # amended limits hold for new pilots
+    make_key(layout.key)
+    known = NodeSettings.read(layout.node_settings) if layout.node_settings.exists() else None
+    new = node_settings(settings, known.tracker.url if known else "")
+    new.write(layout.node_settings)  # amended limits hold for new pilots
     if not layout.stop.exists():
         layout.drain.unlink(missing_ok=True)
     cluster = connect(layout, settings.cluster)
@@ -228,9 +241,10 @@ def cell(settings: Settings, tier: str, code: str) -> Cell:
     )
 
 
-def node_settings(settings: Settings) -> NodeSettings:
-    is_tracked = settings.tracker.kind == "wandb"
-    url = address(settings.tracker) if is_tracked else ""  # nodes do not know what is noted here
+def node_settings(settings: Settings, url: str = "") -> NodeSettings:
+    """`url` is the W&B server that the campaign has begun with: it does not move by itself."""
+    if settings.tracker.kind == "wandb":  # nodes do not know what is noted here
+        url = settings.tracker.url or url or address(settings.tracker)
     return NodeSettings(
         campaign=settings.name,
         data=settings.task.data.directory,

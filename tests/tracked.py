@@ -22,8 +22,7 @@ from autoresearch.experiment import Candidate, Failure, Json, Result
 from autoresearch.history import History
 from autoresearch.journal import Journal, replay
 from autoresearch.layout import Layout
-from autoresearch.mirror.resend import identity
-from autoresearch.node.inputs import run_of
+from autoresearch.node.inputs import identity, run_of
 from autoresearch.node.runlog import COMMAND, summary_of
 from autoresearch.opening import node_settings
 from autoresearch.settings import NodeSettings, Settings, Spending, Tracker

@@ -41,7 +41,8 @@ class Courier:
         """To be called by the main thread. Raises OSError."""
         self.folder = folder
         own = folder / "own"
-        own.mkdir()
+        # Without this folder it leaves its log with the user's temporary files.
+        (own / "wandb").mkdir(parents=True)
         options = ("-n", str(workers), *(("--live",) if is_live else ()))
         self.printed = own / PRINTED
         with self.printed.open("wb") as output:

@@ -96,20 +96,22 @@ class Listing:
             return len(self.runs(self.group, per_page=1))
         except ERRORS as error:
             raise self.silence(error) from error
-        except ValueError:
-            return 0
+        except ValueError as error:
+            raise self.silence(error) from error
 
     def ask(self, filters: Filters) -> dict[str, Seen]:
         """Page after page; a project that does not exist yet has none."""
         found: dict[str, Seen] = {}
         try:
             for run in self.runs(filters, per_page=PAGE):
-                found[run.id] = seen(run)
+                found[run.id] = described(run)
                 if len(found) % PAGE == 0:  # the next one may come with another request
                     self.wait()
         except ERRORS as error:
             raise self.silence(error) from error
-        except ValueError:
+        except ValueError as error:
+            if self.seen or "Could not find project" not in str(error):
+                raise self.silence(error) from error  # it was there, and is not any more
             return {}
         return found
 
@@ -139,6 +141,14 @@ class Listing:
     def silence(self, error: Exception) -> CampaignError:
         reason = " ".join(str(error).split())
         return CampaignError(f"W&B should list {self.path}, but: {reason:.200}")
+
+
+def described(run: public.Run) -> Seen:
+    """A run as plain values; one that somebody has made unreadable has none."""
+    try:
+        return seen(run)
+    except (*ERRORS, ValueError, TypeError, AttributeError, RecursionError):
+        return Seen(id=run.id, state=str(run.state))
 
 
 def seen(run: public.Run) -> Seen:

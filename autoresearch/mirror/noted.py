@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from autoresearch.experiment import Json, plain
 from autoresearch.layout import Layout, read_json
+from autoresearch.mirror.reconcile import is_number
 
 SILENCE_SECONDS = 120.0  # without an answer before anybody is told
 
@@ -17,7 +18,7 @@ def noted(layout: Layout) -> Json:
 def notices(said: Json, now: float | None = None) -> Iterator[str]:
     """What a person should know, one line each."""
     now = time.time() if now is None else now
-    problem, polled = said.get("problem"), said.get("polled") or 0.0
+    problem, polled = said.get("problem"), moment(said, "polled")
     if problem and now - polled > SILENCE_SECONDS:
         waiting = said.get("unsent")
         runs = f"; {waiting} runs wait to be sent" if waiting else ""
@@ -33,6 +34,12 @@ def notices(said: Json, now: float | None = None) -> Iterator[str]:
         yield line(f"W&B differs from the journal: {differences[0]}{more}")
 
 
+def moment(said: Json, name: str) -> float:
+    """A time that was written down; 0 if it is none."""
+    value = said.get(name)
+    return value if isinstance(value, float) and 0 < value < 1e11 else 0.0
+
+
 def line(text: str) -> str:
     """What was found at W&B anybody may have written there."""
     return plain(" ".join(text.split()), 400)
@@ -46,5 +53,5 @@ def training(said: Json) -> Mapping[str, Mapping[str, float]]:
     return {
         str(name).partition("-")[0]: values
         for name, values in running.items()
-        if isinstance(values, dict) and all(isinstance(v, (int, float)) for v in values.values())
+        if isinstance(values, dict) and all(map(is_number, values.values()))
     }

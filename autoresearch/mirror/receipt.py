@@ -4,6 +4,7 @@ Whoever can log in to W&B can edit a run there: what they cannot do is sign.
 """
 
 import json
+import re
 
 from autoresearch.experiment import Attempt, Failure, Result
 from autoresearch.journal import now
@@ -35,13 +36,15 @@ class Receipts:
         if path.exists():
             return
         text = self.proven(seen, attempt)
-        if not text and seen.is_open:
+        if not text and not seen.has_ended:
             return  # the referee may not have spoken yet
         if not text:
             self.refused[seen.id] = reason = "its result does not carry the referee's signature"
             lost = Result(attempt.experiment, attempt.number, "", failure=Failure.node_failed)
             record = lost.to_json() | {"reason": f"{reason} at W&B", "ended": now()}
             text = json.dumps(record, indent=1) + "\n"
+        else:
+            self.refused.pop(seen.id, None)  # its claim was not to be seen before
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, text)
 
@@ -49,7 +52,8 @@ class Receipts:
         """Which attempt a run is of, by its id: nothing else in it is believed."""
         experiment, _, rest = seen.id.partition("-")
         number = rest.partition("-")[0]
-        if not number.isdecimal() or run_id(self.campaign, experiment, int(number)) != seen.id:
+        is_name = re.fullmatch(r"[0-9a-f]{12}", experiment) and number.isdecimal()
+        if not is_name or run_id(self.campaign, experiment, int(number)) != seen.id:
             return None
         attempt = Attempt(experiment, int(number))
         return attempt if self.layout.claim(attempt).exists() else None

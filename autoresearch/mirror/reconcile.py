@@ -99,7 +99,8 @@ def is_same(ours: object, theirs: object) -> bool:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_small = isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63)
+    return is_small and not isinstance(value, bool)
 
 
 def doubled(listed: Mapping[str, Seen]) -> list[tuple[str, ...]]:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from autoresearch.entry import Entry
 from autoresearch.errors import CampaignError
-from autoresearch.experiment import Experiment, Json, Result
+from autoresearch.experiment import Json, Result
 from autoresearch.layout import Layout, read_json
 from autoresearch.mirror.post import Lister, Parcel, Post, Told, box, chunks
+from autoresearch.mirror.reconcile import is_number
 from autoresearch.mirror.seen import Seen
 from autoresearch.mirror.sync import id_of, pending
 from autoresearch.mirror.turn import turn
-from autoresearch.node.inputs import run_of
+from autoresearch.node.inputs import identity, run_of
 from autoresearch.node.runlog import COMMAND, sealed, summary_of
 from autoresearch.settings import NodeSettings
 from autoresearch.tracking import server
@@ -84,9 +85,8 @@ def events(
     for _, step, loss in result.curve:
         if step > after:
             yield {"event": "log", "step": step, "values": {"loss": loss}}
-    there = {k: v for k, v in seen.summary.items() if not k.startswith("_")} if seen else {}
     text = json.dumps(result.to_json())
-    summary = {**there, **summary_of(result), **sealed(settings, layout, text)}
+    summary = {**numbers_of(seen), **summary_of(result), **sealed(settings, layout, text)}
     yield {"event": "finish", "summary": summary, "exit_code": int(result.failure is not None)}
 
 
@@ -102,22 +102,10 @@ def result_of(layout: Layout, entry: Entry) -> Result:
     return result if is_it else entry.result
 
 
-def identity(experiment: Experiment, result: Result) -> Json:
-    """All that identifies an experiment, as the referee tells it."""
-    return {
-        **(result.parameters or experiment.candidate.overrides),
-        "candidate": experiment.candidate.key,
-        "program": experiment.candidate.program,
-        "seed": experiment.seed,
-        "split": experiment.split,
-        "cell": experiment.cell.key,
-        "device": experiment.cell.device,
-        "budget": str(experiment.cell.budget),
-        "data": experiment.cell.data,
-        "software": experiment.cell.software,
-        "ruler": experiment.cell.ruler,
-        "pilot": result.pilot,
-    }
+def numbers_of(seen: Seen | None) -> Json:
+    """What a program logged last stays in the summary; what else is there anybody may have put."""
+    known = seen.summary if seen else {}
+    return {k: v for k, v in known.items() if not k.startswith("_") and is_number(v)}
 
 
 def last_step(seen: Seen | None) -> float:

@@ -23,7 +23,7 @@ from autoresearch.journal import replay
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.mirror.courier import KEPT
 from autoresearch.mirror.receipt import Receipts
-from autoresearch.mirror.reconcile import finished, reconcile, sentences
+from autoresearch.mirror.reconcile import finished, is_number, reconcile, sentences
 from autoresearch.mirror.resend import resend
 from autoresearch.mirror.seen import Seen
 from autoresearch.mirror.sync import being_made, forget, pending, upload
@@ -40,6 +40,8 @@ LAST_SECONDS = 10.0  # the same when all pilots have gone home
 TRIES = 3  # of sending a run again that is never as it should be
 DIFFERENCES = 20  # that are noted
 NICENESS = 10
+# What the server and those who can log in there may write is no reason to stop.
+FAULTS = (CampaignError, OSError, ArithmeticError, ValueError, TypeError, AttributeError)
 SHOWN = ("_step", "loss", "tokens_per_second", "mfu", "memory_gb")  # of a run that is running
 
 
@@ -66,16 +68,27 @@ class Watcher:
         began = time.time()
         try:
             self.ask()
-            if self.receipts:
-                self.note(began)  # somebody waits for that
-            self.mend(is_last=is_last)
-        except CampaignError as error:
-            self.problem = str(error)
+        except FAULTS as error:
+            self.fail(error)
             self.failures += 1
             self.hang_up()
         else:
             self.problem, self.failures, self.polled = "", 0, began
-        self.note(self.polled)
+            if self.receipts:
+                self.note()  # somebody waits for that
+            self.try_to_mend(is_last=is_last)
+        self.note()
+
+    def fail(self, error: Exception) -> None:
+        what = "" if isinstance(error, (CampaignError, OSError)) else f"{type(error).__name__}: "
+        self.problem = f"{what}{error}"
+
+    def try_to_mend(self, *, is_last: bool) -> None:
+        """What W&B says has been taken in: that it cannot be mended now changes nothing."""
+        try:
+            self.mend(is_last=is_last)
+        except FAULTS as error:
+            self.fail(error)
 
     def ask(self) -> None:
         """Raises CampaignError if the server does not answer."""
@@ -83,8 +96,9 @@ class Watcher:
             self.listing = open_listing(self.settings)
         found = self.listing.poll()
         self.runs = dict(self.listing.seen)
-        for seen in found.values():
-            if self.receipts:
+        if self.receipts:
+            refused = {id: self.runs[id] for id in self.receipts.refused if id in self.runs}
+            for seen in {**refused, **found}.values():
                 self.receipts.take(seen)
 
     def mend(self, *, is_last: bool) -> None:
@@ -97,38 +111,43 @@ class Watcher:
             return
         history = History.of(replay(self.layout.journal).events)
         try:
-            making = being_made(history)
-            tracker = self.settings.tracker
-            outcome = upload(self.layout, tracker, self.listing, live=False, making=making)
-            if outcome.failed:
-                self.problem = f"{len(outcome.failed)} runs could not be sent: {outcome.complaint}"
+            self.send(history)
             if is_due:
                 self.compare(history, time.time() - (LAST_SECONDS if is_last else FRESH_SECONDS))
         except Busy:
             return
+
+    def send(self, history: History) -> None:
+        """What nodes have left here."""
+        making, tracker = being_made(history), self.settings.tracker
+        outcome = upload(self.layout, tracker, self.listing, live=False, making=making)
+        if outcome.failed:
+            self.problem = f"{len(outcome.failed)} runs could not be sent: {outcome.complaint}"
 
     def compare(self, history: History, before: float) -> None:
         """Send again what W&B lacks or has otherwise, a few times at most."""
         self.compared = time.monotonic()
         findings = reconcile(history, self.listing.all(), before)
         self.differences = list(sentences(findings))
-        forget(self.layout, findings.missing)
+        is_here = forget(self.layout, findings.missing)
         known = finished(history)
         again = {id: known[id] for id in findings.to_send if self.told[id] < TRIES}
         self.told.update(again)
         resend(self.layout, self.settings, self.listing, again)
+        if is_here:
+            self.send(history)
 
     def hang_up(self) -> None:
         if self.listing is not None:
             self.listing.close()
             self.listing = None
 
-    def note(self, polled: float) -> None:
+    def note(self) -> None:
         """Leave word for the controller, and for `status`."""
         said: Json = {
             "schema": SCHEMA,
             "written": time.time(),
-            "polled": polled,
+            "polled": self.polled,
             "problem": plain(self.problem, 300),
             "states": dict(Counter(seen.state for seen in self.runs.values())),
             "running": {seen.name: shown(seen) for seen in self.runs.values() if seen.is_open},
@@ -158,7 +177,7 @@ def open_listing(settings: NodeSettings) -> Any:
 def shown(seen: Seen) -> dict[str, float]:
     """The numbers of a run that people want to see while it runs."""
     found = {name: seen.summary.get(name) for name in SHOWN}
-    return {name: value for name, value in found.items() if isinstance(value, (int, float))}
+    return {name: float(value) for name, value in found.items() if is_number(value)}
 
 
 def main(root: str) -> None:

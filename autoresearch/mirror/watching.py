@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from autoresearch.experiment import Json
 from autoresearch.layout import Layout
-from autoresearch.mirror.noted import noted
+from autoresearch.mirror.noted import moment, noted
 from autoresearch.settings import Settings
 
 COMMAND = (sys.executable, "-P", "-m", "autoresearch.mirror.watcher")
@@ -48,8 +48,7 @@ class Watching:
         """Whether everything that nodes sent before `end` (Unix time) has been taken in here."""
         if not self.is_needed:
             return True
-        polled = self.said().get("polled")
-        return isinstance(polled, (int, float)) and polled > end + MARGIN_SECONDS
+        return moment(self.said(), "polled") > end + MARGIN_SECONDS
 
     def said(self) -> Json:
         """What the watcher last wrote down."""
@@ -60,7 +59,7 @@ class Watching:
         began = time.time()
         self.tend()
         while self.is_wanted and time.time() - began < LOOK_SECONDS:
-            if self.said().get("written", 0.0) >= began or self.has_ended:
+            if moment(self.said(), "written") >= began or self.has_ended:
                 return
             time.sleep(0.2)
 
@@ -74,4 +73,5 @@ class Watching:
             self.process.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(patience)
+            self.process.terminate()  # what it was sending, the next one sends
             self.process = None

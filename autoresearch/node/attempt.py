@@ -26,7 +26,7 @@ from autoresearch.node.children import Child, Children
 from autoresearch.node.data import Prepared, Tokens
 from autoresearch.node.failure import AttemptFailed, SickNode
 from autoresearch.node.freeze import node_hash
-from autoresearch.node.inputs import read_experiment, read_program, run_of
+from autoresearch.node.inputs import identity, read_experiment, read_program, run_of
 from autoresearch.node.kernel import is_sealed
 from autoresearch.node.pace import Pace
 from autoresearch.node.progress import Claim, Progress, loss_of, numbers
@@ -287,25 +287,8 @@ class Trial:
         """Open the run for those who watch: as soon as its parameters are known, or at its end."""
         node, attempt = self.node, self.progress.claim.attempt
         campaign, tier = node.settings.campaign, node.tier_name
-        self.runlog.start(run_of(node.layout, campaign, tier, attempt, self.identity()))
-
-    def identity(self) -> Json:
-        """All that identifies the experiment, flat: what W&B can filter, group and plot by."""
-        experiment, result = self.experiment, self.progress.result
-        return {
-            **(result.parameters or experiment.candidate.overrides),
-            "candidate": experiment.candidate.key,
-            "program": experiment.candidate.program,
-            "seed": experiment.seed,
-            "split": experiment.split,
-            "cell": experiment.cell.key,
-            "device": experiment.cell.device,
-            "budget": str(experiment.cell.budget),
-            "data": experiment.cell.data,
-            "software": experiment.cell.software,
-            "ruler": experiment.cell.ruler,
-            "pilot": result.pilot,
-        }
+        config = identity(self.experiment, self.progress.result)
+        self.runlog.start(run_of(node.layout, campaign, tier, attempt, config))
 
 
 @dataclass(frozen=True)

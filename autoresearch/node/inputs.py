@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from autoresearch.experiment import Attempt, Experiment, Failure, Json
+from autoresearch.experiment import Attempt, Experiment, Failure, Json, Result
 from autoresearch.layout import Layout, read_json
 from autoresearch.node.failure import AttemptFailed
 from autoresearch.node.progress import Claim
@@ -33,6 +33,24 @@ def run_of(layout: Layout, campaign: str, tier: str, attempt: Attempt, config: J
         **who,
         **context,
         "config": {**config, **who, "tier": tier, **context},
+    }
+
+
+def identity(experiment: Experiment, result: Result) -> Json:
+    """All that identifies an experiment, flat: what W&B can filter, group and plot by."""
+    return {
+        **(result.parameters or experiment.candidate.overrides),
+        "candidate": experiment.candidate.key,
+        "program": experiment.candidate.program,
+        "seed": experiment.seed,
+        "split": experiment.split,
+        "cell": experiment.cell.key,
+        "device": experiment.cell.device,
+        "budget": str(experiment.cell.budget),
+        "data": experiment.cell.data,
+        "software": experiment.cell.software,
+        "ruler": experiment.cell.ruler,
+        "pilot": result.pilot,
     }
 
 

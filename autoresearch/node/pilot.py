@@ -232,12 +232,16 @@ class Pilot:
     def write_failure(self, claim: Claim, failure: Failure, reason: str) -> None:
         """Answer a claim that the referee has left open."""
         path = self.output.result(claim.attempt)
-        if not path.exists():
+        is_carried = runlog.is_carried(self.node_settings)
+        if path.exists() and is_carried:  # the referee may not have sent it any more
+            text = path.read_text(encoding="utf-8")
+            self.send(claim, Result.from_json(json.loads(text)), text)
+        elif not path.exists():
             result = claim.failed(self.name, failure, reason)
             text = json.dumps(result.to_json(), indent=1) + "\n"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, text)
-            if runlog.is_carried(self.node_settings):
+            if is_carried:
                 self.send(claim, result, text)
 
     def send(self, claim: Claim, result: Result, text: str) -> None:

@@ -66,7 +66,7 @@ def serve(stream: BinaryIO, scratch: Scratch) -> None:
             logger.take(event)
     finally:
         logger.end(KILLED)
-    logger.deliver(DELIVERY_SECONDS)
+        logger.deliver(DELIVERY_SECONDS)
 
 
 def adopt_orphans() -> None:

@@ -72,6 +72,7 @@ class Logger:
             match event["event"]:
                 case "start":
                     self.end(KILLED)
+                    self.deliver(patience=-1.0)
                     self.start(event["run"], event["dir"], Tracker(**event["tracker"]))
                 case "log":
                     self.log(event["step"], event["values"])
@@ -98,7 +99,7 @@ class Logger:
             try:
                 run = init(self.scratch, opening, online=True)
             except (wandb.Error, ConnectionError, TimeoutError) as error:
-                wandb.teardown()
+                tear_down()
                 self.scratch.clear()
                 self.note(opening, f"{opening.tracker.url} takes no run ({error})")
             else:
@@ -153,9 +154,11 @@ class Logger:
                 self.run.summary.update(summary)
         except ConnectionError:
             self.run = None
+        if not last.opening.home:
+            self.undelivered.append(last)  # whatever happens now
         self.end(exit_code)
-        if not last.opening.home and not has_arrived(last):
-            self.undelivered.append(last)
+        if not last.opening.home and has_arrived(last):
+            self.undelivered.remove(last)
 
     def end(self, exit_code: int) -> None:
         """Close the open run, if any; what the server has not taken goes home."""
@@ -170,19 +173,20 @@ class Logger:
                 is_complete = True
         except (TimeoutError, ConnectionError) as error:
             self.note(opened, f"{opened.tracker.url} does not take the end of a run ({error})")
-        wandb.teardown()  # only then is the end of the run in its file
+        tear_down()  # only then is the end of the run in its file
         if opened.home and not (is_complete and opened.is_online):
             self.scratch.bring_home()
         self.scratch.clear()
 
     def deliver(self, patience: float) -> None:
-        """Hand over what has no other way home, for so long at most."""
+        """Hand over what has no other way home, for so long at most, or once."""
         until = time.monotonic() + patience
         while self.undelivered:
-            self.undelivered = [last for last in self.undelivered if not self.hand_over(last)]
+            while self.undelivered and self.hand_over(self.undelivered[0]):
+                del self.undelivered[0]
             if self.undelivered and time.monotonic() > until:
                 count = len(self.undelivered)
-                print(f"W&B logger: {count} results could not be delivered", file=sys.stderr)  # noqa: T201
+                print(f"W&B logger: {count} results wait to be delivered", file=sys.stderr)  # noqa: T201
                 return
             if self.undelivered:
                 time.sleep(RETRY_SECONDS)
@@ -195,10 +199,19 @@ class Logger:
             self.run = init(self.scratch, last.opening, online=True, again=True)
             self.opened = last.opening
             self.run.summary.update(last.summary)
-        except (wandb.Error, ConnectionError, TimeoutError):
-            self.run = None
-        self.end(last.exit_code)
+            self.end(last.exit_code)
+        except (wandb.Error, OSError):
+            self.run = self.opened = None
+            tear_down()  # also where no run was opened: it would be in use for ever
         return has_arrived(last)
+
+
+def tear_down() -> None:
+    """End wandb's own process, if it lives, and forget what it knew."""
+    try:
+        wandb.teardown()
+    except ConnectionError:
+        wandb.teardown()  # the rest: else the next process would have no key
 
 
 def has_arrived(last: Undelivered) -> bool:

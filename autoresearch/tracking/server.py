@@ -28,6 +28,16 @@ SUMMARY = """query Run($entity: String!, $project: String!, $name: String!) {
 }"""
 
 
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The key is for the server that was named, and for no other."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+OPENER = urllib.request.build_opener(NoRedirect)
+
+
 @dataclass(frozen=True)
 class Account:
     """Who we are to a server, or why we are nobody."""
@@ -73,12 +83,12 @@ def ask(url: str, variables: Mapping[str, str] = os.environ) -> Account:
         host = urlsplit(url).netloc
         return Account(problem=f"there is no key for {host} in ~/.netrc (`wandb login` adds one)")
     try:
-        viewer = graphql(url, key, VIEWER, {})["viewer"]
+        viewer = dict(graphql(url, key, VIEWER, {})["viewer"] or {})
     except urllib.error.HTTPError as error:
         return Account(problem=refusal(url, error.code))
     except (OSError, http.client.HTTPException) as error:  # not there, too slow, no network
-        reason = getattr(error, "reason", error)
-        return Account(problem=f"{url} cannot be reached ({reason})")
+        reason = " ".join(str(getattr(error, "reason", error)).split())
+        return Account(problem=f"{url} cannot be reached ({reason:.200})")
     except (ValueError, KeyError, TypeError):
         return Account(problem=f"{url} does not answer like a W&B server")
     if not viewer:
@@ -112,7 +122,7 @@ def graphql(url: str, key: str, query: str, variables: Mapping[str, str]) -> Jso
             "Authorization": f"Basic {base64.b64encode(f'api:{key}'.encode()).decode()}",
         },
     )
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
+    with OPENER.open(request, timeout=PATIENCE) as answer:
         return dict(json.load(answer)["data"])
 
 

@@ -1,5 +1,6 @@
 """What W&B's server is asked, how often, and what comes of it: the real client, a local server."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -102,7 +103,7 @@ def test_requests_are_a_second_apart(
     listing.poll()
     listing.count()
     times = [request.time for request in server.requests if request.operation == "Runs"]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert len(gaps) >= 3
     assert min(gaps) > 0.9
 

@@ -5,7 +5,6 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,10 +20,9 @@ from autoresearch.history import History
 from autoresearch.layout import Layout
 from autoresearch.mirror.listing import Listing
 from autoresearch.mirror.reconcile import Findings, finished, reconcile
-from autoresearch.mirror.resend import identity, resend
+from autoresearch.mirror.resend import resend
 from autoresearch.mirror.resend import result_of as known_of
 from autoresearch.mirror.sync import upload
-from autoresearch.node.attempt import Trial
 from autoresearch.settings import NodeSettings, Tracker
 
 
@@ -202,13 +200,3 @@ def test_a_rebuilt_run_equals_the_one_that_a_node_wrote(
     told = {"bpb", "failure", "reason", "steps", "tokens", "weights", "peak_memory"}
     told |= {key for key in theirs if key.startswith(("seconds/", "probes/"))}
     assert {key: ours.get(key) for key in told} == {key: theirs.get(key) for key in told}
-
-
-def test_an_experiment_is_identified_as_the_referee_does(tracked: Tracked) -> None:
-    for entry in tracked.entries.values():
-        for result in (result_of(entry), entry.result):
-            assert result
-            trial = SimpleNamespace(
-                experiment=entry.experiment, progress=SimpleNamespace(result=result)
-            )
-            assert identity(entry.experiment, result) == Trial.identity(trial)  # type: ignore[arg-type]

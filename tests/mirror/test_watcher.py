@@ -206,11 +206,26 @@ def test_what_nodes_left_is_sent_and_what_is_missing_is_sent_again(night: Night)
     night.finish(watcher)
     assert night.said()["differences"] == [f"{id} is missing at W&B" for id in (second, lost)]
     assert server.run(lost).summary["failure"] == "diverged"
-    assert server.run(second).summary["bpb"] == 1.201
+    assert server.run(second).summary["bpb"] == made.entries[second].bpb
     assert [run.creations for run in server.runs.values()] == [1, 1, 1]
     keys = "schema written polled problem states running unsent differences refused"
     assert list(night.said()) == keys.split()
     assert night.has_secret(server.key.encode(), made.layout.key.read_bytes().strip()) == []
+
+
+def test_what_the_server_does_not_take_is_noted(night: Night) -> None:
+    """It is tried again at every turn, and again by the next watcher."""
+    first, *_ = night.campaign.entries
+    night.leave(first)
+    night.server.fail("file_stream", status=400, times=999)
+    watcher = night.watch()
+    said = night.wait(lambda said: said.get("problem"))
+    assert said["problem"] == "1 runs could not be sent: Fatal error while uploading data"
+    assert said["unsent"] == 1
+    night.server.heal()
+    said = night.wait(lambda said: not said["problem"] and not said["unsent"])
+    assert len(night.server.run(first).history) == ROWS
+    watcher.kill()
 
 
 # ---- a server that is away -------------------------------------------------------------------

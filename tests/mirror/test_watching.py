@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tracked import Tracked, make
@@ -31,7 +32,7 @@ def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracked:
     return made
 
 
-def tracked_by(settings: Settings, *, results: str = "files", **tracker: str) -> Settings:
+def tracked_by(settings: Settings, *, results: str = "files", **tracker: Any) -> Settings:
     return replace(
         settings,
         tracker=replace(settings.tracker, **tracker),

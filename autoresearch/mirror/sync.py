@@ -74,10 +74,12 @@ def upload(
     making: Collection[str] = frozenset(),
     workers: int = WORKERS,
     quiet: float = QUIET_SECONDS,
+    growing: float = GROWING_SECONDS,
 ) -> Outcome:
     """Send what is pending; `live`: also follow the runs that are being made, until they end.
 
-    `making` names runs that may be silent for long and yet go on. Raises CampaignError if the
+    `making` names runs that may be silent for long and yet go on; others may have grown in the last
+    `growing` seconds. Raises CampaignError if the
     server does not answer, Busy if another process sends, OSError if a file cannot be read.
     """
     if not pending(layout):
@@ -87,7 +89,7 @@ def upload(
         for path in pending(layout):
             files.setdefault(id_of(path), path)  # of two files of a run, one at a time
         post = Post(server.address(tracker), lister, mine, told, workers, quiet, total=len(files))
-        return Sync(files, making, post).run(live=live)
+        return Sync(files, making, post, growing).run(live=live)
 
 
 def forget(layout: Layout, ids: Collection[str]) -> bool:
@@ -103,10 +105,13 @@ def forget(layout: Layout, ids: Collection[str]) -> bool:
 class Sync:
     """One go at the files that are pending."""
 
-    def __init__(self, files: dict[str, Path], making: Collection[str], post: Post) -> None:
+    def __init__(
+        self, files: dict[str, Path], making: Collection[str], post: Post, growing: float
+    ) -> None:
         self.files = files
         self.making = making
         self.post = post
+        self.growing = growing
         self.outcome = Outcome()
 
     def run(self, *, live: bool) -> Outcome:
@@ -153,7 +158,7 @@ class Sync:
     def may_grow(self, parcel: Parcel) -> bool:
         if parcel.has_ended:
             return False
-        return parcel.id in self.making or silent_seconds(parcel.path) < GROWING_SECONDS
+        return parcel.id in self.making or silent_seconds(parcel.path) < self.growing
 
     def settle(self, parcel: Parcel, problem: str) -> None:
         if problem:

@@ -26,7 +26,7 @@ from autoresearch.mirror.receipt import Receipts
 from autoresearch.mirror.reconcile import finished, is_number, reconcile, sentences
 from autoresearch.mirror.resend import resend
 from autoresearch.mirror.seen import Seen
-from autoresearch.mirror.sync import being_made, forget, pending, upload
+from autoresearch.mirror.sync import GROWING_SECONDS, being_made, forget, pending, upload
 from autoresearch.mirror.turn import Busy
 from autoresearch.settings import NodeSettings
 from autoresearch.tracking import server
@@ -111,16 +111,18 @@ class Watcher:
             return
         history = History.of(replay(self.layout.journal).events)
         try:
-            self.send(history)
+            self.send(history, LAST_SECONDS if is_last else GROWING_SECONDS)
             if is_due:
                 self.compare(history, time.time() - (LAST_SECONDS if is_last else FRESH_SECONDS))
         except Busy:
             return
 
-    def send(self, history: History) -> None:
-        """What nodes have left here."""
+    def send(self, history: History, growing: float = GROWING_SECONDS) -> None:
+        """What nodes have left here, unless it may have grown in so many seconds."""
         making, tracker = being_made(history), self.settings.tracker
-        outcome = upload(self.layout, tracker, self.listing, live=False, making=making)
+        outcome = upload(
+            self.layout, tracker, self.listing, live=False, making=making, growing=growing
+        )
         if outcome.failed:
             self.problem = f"{len(outcome.failed)} runs could not be sent: {outcome.complaint}"
 

@@ -90,6 +90,11 @@ def login(quiet_testbed: Testbed, tmp_path: Path) -> Iterator[Login]:
         assert hub.strange == []
 
 
+def is_accounted(login: Login, job: str) -> bool:
+    """Whether Slurm has written down where a job was to run."""
+    return any(row["Partition"] for row in login.testbed.sacct(job, "Partition", "-X"))
+
+
 def test_it_downloads_here_and_prepares_there(login: Login) -> None:
     setup = (
         "cluster.setup=['echo set up on $SLURMD_NODENAME offline=$HF_HUB_OFFLINE key=$HF_TOKEN.']"
@@ -102,7 +107,7 @@ def test_it_downloads_here_and_prepares_there(login: Login) -> None:
     assert login.source["names"]["validation"] == ["shard_06542.parquet"]
     assert "hf_secret" not in login.log()
     job = done.stderr.split("job ")[1].split()[0]
-    until(lambda: any(map(any, login.testbed.sacct(job, "Partition", "-X"))), 60)  # it may lag
+    until(lambda: is_accounted(login, job), 60)  # it may lag
     (row,) = login.testbed.sacct(job, "JobName,Partition,State,AllocCPUS,Account", "-X")
     assert row["JobName"].startswith("autoresearch-prepare-")
     assert (row["Partition"], row["State"], row["AllocCPUS"]) == ("cpu", "COMPLETED", "1")
@@ -168,6 +173,6 @@ def test_a_tier_without_gpus_says_where_it_runs(login: Login) -> None:
     tier = "+cluster.tiers.cores={device:cpu-2,threads:2,pilots:1,partitions:[cpu]}"
     done = login.prepare("--slurm", "limit_mb=2", tier, "workers=0")
     job = done.stderr.split("job ")[1].split()[0]
-    until(lambda: any(map(any, login.testbed.sacct(job, "Partition", "-X"))), 60)  # it may lag
+    until(lambda: is_accounted(login, job), 60)  # it may lag
     (row,) = login.testbed.sacct(job, "Partition,AllocCPUS,ReqMem", "-X")
     assert (row["Partition"], row["AllocCPUS"], row["ReqMem"]) == ("cpu", "4", "3G")

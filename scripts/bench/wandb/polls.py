@@ -34,6 +34,7 @@ from autoresearch.settings import Tracker
 
 SIZES = (10, 100, 1000, 10_000)
 RUNNING = 16
+BETWEEN = timedelta(seconds=15)  # two polls, as the server's clock has it
 ENTITY, PROJECT, CAMPAIGN = "lab", "bench", "night"
 
 
@@ -61,6 +62,7 @@ class Counting(WandbServer):
     """Knows how much it has answered."""
 
     sent = 0  # bytes of content
+    passed = timedelta()
 
     def _answer(self, method: str, target: str, headers: Message, body: bytes) -> Reply:
         reply = super()._answer(method, target, headers, body)
@@ -69,14 +71,17 @@ class Counting(WandbServer):
         return reply
 
     def live(self, number: int) -> None:
-        """What happens between two polls."""
+        """What happens between two polls: a while passes, for times are whole seconds there."""
+        self.passed += BETWEEN
+        now = utc() + self.passed
         with self._lock:
             running = [run for run in self.runs.values() if run.state == "running"]
             running[0].state, running[0].exit_code = "finished", 0
             for run in running:
-                run.heartbeat = utc()
+                run.heartbeat = now
         config = {"lr": 1.0, "seed": number, "experiment": f"{number:012d}"}
         new = Run(ENTITY, PROJECT, f"new{number:05d}", group=CAMPAIGN, config=config)
+        new.created = new.heartbeat = now
         self.seed(ENTITY, PROJECT, [new])
 
 

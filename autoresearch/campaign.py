@@ -372,13 +372,17 @@ def wind_down(campaign: Campaign) -> None:
     campaign.layout.drain.touch()
     campaign.cluster.withdraw(jobs(campaign.history))
     drop_planning(campaign)
-    ends = [pilot.ended for pilot in campaign.history.pilots.values() if pilot.ended]
-    is_late = now() - max(ends, default=0.0) > RESULTS_SECONDS
-    running = any(map(campaign.history.running, campaign.history.tiers))
-    is_settled = campaign.cutting or is_late or not running
-    if not campaign.history.live_pilots() and is_settled:
+    if not campaign.history.live_pilots() and not awaits_results(campaign):
         campaign.record.append({"type": "ended", "reason": campaign.stopping})
         campaign.layout.stop.unlink(missing_ok=True)
+
+
+def awaits_results(campaign: Campaign) -> bool:
+    """Whether results of pilots that are gone may still come, and somebody cares."""
+    history = campaign.history
+    last = max((pilot.ended or 0.0 for pilot in history.pilots.values()), default=0.0)
+    is_open = any(map(history.running, history.tiers)) and not campaign.cutting
+    return is_open and now() - last <= RESULTS_SECONDS
 
 
 def stop(campaign: Campaign, reason: str, *, at_once: bool = False) -> None:

@@ -9,14 +9,13 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TypeGuard
 
 from autoresearch.cluster.interface import Cluster, Phase, Sighting
 from autoresearch.dispatch import put_in_line
 from autoresearch.entry import Entry, PilotRecord, brief
 from autoresearch.experiment import Attempt, Failure, Json, Result, State, plain
 from autoresearch.history import History
-from autoresearch.journal import now
+from autoresearch.journal import is_moment, now
 from autoresearch.layout import Layout, read_json
 from autoresearch.record import Record
 
@@ -25,7 +24,6 @@ from autoresearch.record import Record
 ATTEMPTS = {Failure.node_failed: 3, Failure.preempted: 20}
 
 GRACE_SECONDS = 600.0  # after a pilot's limit, in which Slurm ends it
-FAR = 1e11  # Unix seconds: the year 5138
 
 Sightings = Mapping[str, Sighting]
 Settled = Callable[[float], bool]
@@ -36,9 +34,7 @@ def always(_: float) -> bool:
     return True
 
 
-def collect(
-    record: Record, layout: Layout, cluster: Cluster, has_all: Callable[[float], bool] = always
-) -> int:
+def collect(record: Record, layout: Layout, cluster: Cluster, has_all: Settled = always) -> int:
     """Take in everything that happened since the last look; return how many results came.
 
     `has_all` says whether all that was sent before a Unix time is here, where results are sent.
@@ -100,11 +96,6 @@ def goodbye(own: Json, seen: Sighting | None, job: Json) -> Sighting:
     node = (seen.node if seen else "") or plain(str(own.get("host", "")), 100)
     lived = max(0.0, own["ended"] - own["started"])
     return Sighting(Phase.gone, "went home", node, started, started + lived)
-
-
-def is_moment(value: object) -> TypeGuard[float]:
-    """Whether a value that others wrote is a time."""
-    return isinstance(value, float) and 0 < value < FAR
 
 
 def beginnings(history: History, seen: Sightings) -> Iterator[Json]:

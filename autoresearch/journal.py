@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeGuard
 
 from autoresearch.errors import CampaignError, RecordError, TakenOver
 from autoresearch.experiment import Json, canonical
@@ -268,12 +268,18 @@ def write_all(file: int, data: bytes) -> None:
         data = data[os.write(file, data) :]
 
 
+FAR = 1e11  # Unix seconds: the year 5138
 BOOTED = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def now() -> float:
     """Unix time, as budgets count it: it runs evenly, whoever sets the clock meanwhile."""
     return BOOTED + time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def is_moment(value: object) -> TypeGuard[float]:
+    """Whether a value that others wrote is a time."""
+    return isinstance(value, float) and 0 < value < FAR
 
 
 def stamp(n: int, event: Json) -> Json:

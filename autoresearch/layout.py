@@ -9,12 +9,13 @@ Nothing else in the project joins a path below a campaign. Runs on compute nodes
     queue/<tier>/              one entry per attempt that waits for a pilot
     experiments/<id>/          experiment.json, train.py, attempt-N/{claim, result.json, log.txt}
     pilots/<pilot>.json        who a pilot is (host, pid, tier); pilots/<batch>/ is submitit's
-    control/                   its id; requests to the controller and to the pilots
+    control/                   its id and key; requests to the controller and to the pilots
     replays/                   experiments run again by `autoresearch replay`
     wandb/                     W&B runs that are not, or not wholly, on the server yet
     report/                    results.tsv, progress.png; wandb.json: where the report at W&B is
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -45,6 +46,21 @@ def write_atomically(path: Path, text: str, *, private: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def link_once(path: Path, text: str, name: str) -> bool:
+    """Create a whole file unless it exists; whether it was us. Safe on NFS.
+
+    A lost reply makes NFS report a link as existing that it has just made: the count decides.
+    """
+    temporary = path.with_name(f".{path.name}.{name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+        return temporary.stat().st_nlink == 2
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -50,6 +50,12 @@ def holder(path: Path) -> Identity | None:
         return None
 
 
+def who(path: Path) -> str:
+    """The same in words."""
+    other = holder(path)
+    return f"process {other.pid} on {other.host}" if other else "another process"
+
+
 def silent_seconds(path: Path) -> float:
     """How long ago the lease was renewed, by the file server's own clock: hosts' clocks differ."""
     probe = path.with_name(f".now.{os.uname().nodename}.{os.getpid()}")
@@ -84,11 +90,9 @@ def is_held_elsewhere(path: Path) -> bool:
 def acquire(path: Path) -> Lease:
     """Raises CampaignError if another controller is at work, or the directory cannot be written."""
     if is_held(path):
-        other = holder(path)
-        where = f"process {other.pid} on {other.host}" if other else "another process"
         root = path.parent.parent
         raise CampaignError(
-            f"{root} should have no other controller, but {where} is at work; "
+            f"{root} should have no other controller, but {who(path)} is at work; "
             f"let it work on, have it leave with `kill PID` (pilots work on), or end the campaign "
             f"with `autoresearch stop {root}`"
         )

@@ -85,7 +85,6 @@ def check_tracker(settings: Settings) -> None:
 
 def check_change(before: Settings, after: Settings) -> None:
     """Raises ConfigError if results that are on their way would not be found any more."""
-    check_tracker(after)
     if before.cluster.results == "wandb" and before.tracker != after.tracker:
         raise ConfigError(
             "tracker.* should stay as it is while W&B carries results (cluster.results=wandb), but "
@@ -109,9 +108,11 @@ def check_data(settings: Settings) -> None:
 def resume(root: Path, overrides: Sequence[str] = ()) -> Campaign:
     """A campaign that exists, with amended settings. Raises UserError if it cannot be taken up."""
     layout = existing(root)
-    settings, changes = config.amend(effective(layout), overrides)
+    before = effective(layout)
+    settings, changes = config.amend(before, overrides)
     settings_of(settings.planner.kind, settings.planner.options)
-    check_change(effective(layout), settings)
+    check_tracker(settings)
+    check_change(before, settings)
     if not is_held(layout.lease):  # a stop that comes from now on is meant for us
         layout.stop.unlink(missing_ok=True)
     campaign = take_up(layout, settings)

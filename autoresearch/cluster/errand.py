@@ -72,9 +72,13 @@ def start(cluster: Cluster, errand: Errand, partition: str, tell: Callable[[str]
 
 def find(name: str) -> Row | None:
     """Our job of this name that waits or runs. Raises NoAnswer."""
-    rows = read_squeue(ask(*squeue(user_name())))
-    ours = [row for row in rows if row.name == name and meaning(row.state)[0] is not Phase.gone]
+    ours = [row for row in jobs() if row.name == name and meaning(row.state)[0] is not Phase.gone]
     return ours[-1] if ours else None
+
+
+def jobs() -> list[Row]:
+    """All that the user has in the queue. Raises NoAnswer."""
+    return read_squeue(ask(*squeue(user_name())))
 
 
 def silent(silence: NoAnswer) -> ClusterError:
@@ -182,10 +186,9 @@ def follow(job: str, log: Path, tell: Callable[[str], None], lag: float = 0.0) -
 def standing(job: str) -> tuple[Phase | None, str]:
     """Where a job stands, and in words; None if Slurm does not say."""
     try:
-        rows = read_squeue(ask(*squeue(user_name())))
+        row = next((row for row in jobs() if row.job == job), None)
     except NoAnswer:
         return None, ""
-    row = next((row for row in rows if row.job == job), None)
     if row is None or row.state == COMPLETED:
         return Phase.gone, ""
     phase, _, words = meaning(row.state)

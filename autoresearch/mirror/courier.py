@@ -21,7 +21,7 @@ MARK = ".synced"  # behind the name of a file it is done with
 PRINTED = "printed.txt"
 KEPT = ("WANDB_API_KEY", "WANDB_HTTP_PROXY", "WANDB_HTTPS_PROXY")  # of the user's environment
 
-# wandb's own would try for a week.
+# Of wandb's own process: it would try for a week, and hold up all that is asked later.
 PATIENCE = {
     "WANDB_X_GRAPHQL_RETRY_MAX": "3",
     "WANDB_X_GRAPHQL_RETRY_WAIT_MIN_SECONDS": "1",

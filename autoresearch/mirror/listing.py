@@ -16,6 +16,7 @@ from wandb.apis import public
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
 from autoresearch.errors import CampaignError
+from autoresearch.mirror.courier import PATIENCE
 from autoresearch.mirror.seen import OPEN, Seen
 from autoresearch.settings import Tracker
 from autoresearch.tracking import server
@@ -27,24 +28,21 @@ COUNT_EVERY = 20  # polls
 SPACING = 1.0  # seconds between two requests, as W&B's documentation asks
 ERRORS = (wandb.Error, WandbApiFailedError, OSError)
 
-# Its retries would otherwise go on for a week, and hold up all that is asked later.
-PATIENCE = {
-    "WANDB_X_GRAPHQL_RETRY_MAX": "3",
-    "WANDB_X_GRAPHQL_RETRY_WAIT_MIN_SECONDS": "1",
-    "WANDB_X_GRAPHQL_RETRY_WAIT_MAX_SECONDS": "60",
-    "WANDB_X_GRAPHQL_TIMEOUT_SECONDS": "20",
-}
-
 Filters = dict[str, Any]
 
 
 class Listing:
     """One campaign's runs. Every method raises CampaignError if the server does not answer."""
 
-    def __init__(self, tracker: Tracker, campaign: str) -> None:
-        """Raises CampaignError if the server cannot be reached, or does not know us."""
+    def __init__(
+        self, tracker: Tracker, campaign: str, account: server.Account | None = None
+    ) -> None:
+        """`account` is what the server has just said, if it was asked.
+
+        Raises CampaignError if it cannot be reached, or does not know us.
+        """
         url = server.address(tracker)
-        account = server.ask(url)
+        account = account or server.ask(url)
         if account.problem:
             raise CampaignError(f"W&B should answer, but {account.problem}")
         os.environ |= PATIENCE  # before wandb's own process starts
@@ -94,9 +92,7 @@ class Listing:
         """How many runs the server has: one request."""
         try:
             return len(self.runs(self.group, per_page=1))
-        except ERRORS as error:
-            raise self.silence(error) from error
-        except ValueError as error:
+        except (*ERRORS, ValueError) as error:
             raise self.silence(error) from error
 
     def ask(self, filters: Filters) -> dict[str, Seen]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from autoresearch.experiment import Json, plain
+from autoresearch.journal import is_moment
 from autoresearch.layout import Layout, read_json
 from autoresearch.mirror.reconcile import is_number
 
@@ -37,7 +38,7 @@ def notices(said: Json, now: float | None = None) -> Iterator[str]:
 def moment(said: Json, name: str) -> float:
     """A time that was written down; 0 if it is none."""
     value = said.get(name)
-    return value if isinstance(value, float) and 0 < value < 1e11 else 0.0
+    return value if is_moment(value) else 0.0
 
 
 def line(text: str) -> str:

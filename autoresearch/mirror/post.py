@@ -14,10 +14,10 @@ from typing import Any, Protocol, TypeVar
 
 from autoresearch.mirror.courier import Courier
 from autoresearch.mirror.reconcile import COMPARED, is_same
+from autoresearch.mirror.records import Facts, Rest
 from autoresearch.mirror.seen import Seen
 from autoresearch.mirror.turn import Turn
 from autoresearch.node import scratch
-from autoresearch.tracking.records import Facts, Rest
 
 WORKERS = 4  # runs at a time: it is a login node
 FOLLOWED = 64  # live runs at a time: they cost nothing while they wait

@@ -19,6 +19,7 @@ from autoresearch.experiment import Json, Result
 from autoresearch.layout import Layout, read_json
 from autoresearch.mirror.post import Lister, Parcel, Post, Told, box, chunks
 from autoresearch.mirror.reconcile import is_number
+from autoresearch.mirror.records import read
 from autoresearch.mirror.seen import Seen
 from autoresearch.mirror.sync import id_of, pending
 from autoresearch.mirror.turn import turn
@@ -26,7 +27,6 @@ from autoresearch.node.inputs import identity, run_of
 from autoresearch.node.runlog import COMMAND, sealed, summary_of
 from autoresearch.settings import NodeSettings
 from autoresearch.tracking import server
-from autoresearch.tracking.records import read
 
 AT_ONCE = 100  # runs written before they are sent
 

@@ -16,11 +16,11 @@ from autoresearch.layout import Layout, read_json, write_atomically
 from autoresearch.lease import silent_seconds
 from autoresearch.mirror.courier import MARK
 from autoresearch.mirror.post import QUIET_SECONDS, WORKERS, Lister, Parcel, Post, Told
+from autoresearch.mirror.records import read
 from autoresearch.mirror.turn import turn
 from autoresearch.settings import Tracker
 from autoresearch.tracking import server
 from autoresearch.tracking.naming import run_id
-from autoresearch.tracking.records import read
 from autoresearch.tracking.scratch import OFFLINE
 
 GROWING_SECONDS = 60.0  # since it last grew, a run without an end may be one that is being made
@@ -79,8 +79,8 @@ def upload(
     """Send what is pending; `live`: also follow the runs that are being made, until they end.
 
     `making` names runs that may be silent for long and yet go on; others may have grown in the last
-    `growing` seconds. Raises CampaignError if the
-    server does not answer, Busy if another process sends, OSError if a file cannot be read.
+    `growing` seconds. Raises CampaignError if the server does not answer, Busy if another process
+    sends, OSError if a file cannot be read.
     """
     if not pending(layout):
         return Outcome()

@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from autoresearch.errors import CampaignError
-from autoresearch.lease import Lease, holder, is_held
+from autoresearch.layout import link_once
+from autoresearch.lease import Lease, holder, is_held, who
 from autoresearch.process import Identity
 
 SETTLING_SECONDS = 1.0  # until of two that found the same turn left behind, one sees the other
@@ -45,7 +46,7 @@ def turn(path: Path) -> Iterator[Turn]:
 def take(path: Path) -> Turn:
     path.parent.mkdir(exist_ok=True)
     mine = Turn(path, renewed=time.monotonic())
-    if claim(path):
+    if link_once(path, json.dumps(asdict(Identity.mine())), os.uname().nodename):
         return mine
     if is_held(path):
         raise busy(path)
@@ -55,28 +56,13 @@ def take(path: Path) -> Turn:
     return mine
 
 
-def claim(path: Path) -> bool:
-    """Write our name there, whole, unless there is one."""
-    draft = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
-    draft.write_text(json.dumps(asdict(Identity.mine())), encoding="utf-8")
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
-    return True
-
-
 def check(path: Path) -> None:
     if holder(path) != Identity.mine():
         raise busy(path)
 
 
 def busy(path: Path) -> Busy:
-    other = holder(path)
-    who = f"process {other.pid} on {other.host}" if other else "another process"
     return Busy(
-        f"one process at a time should send the runs of {path.parent.parent}, but {who} is at it; "
-        "wait until it is done"
+        f"one process at a time should send the runs of {path.parent.parent}, but {who(path)} is "
+        "at it; wait until it is done"
     )

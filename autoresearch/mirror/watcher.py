@@ -167,13 +167,12 @@ class Watcher:
 
 def open_listing(settings: NodeSettings) -> Any:
     """Ask whether the server is there before the client is loaded, which weighs 100 MB."""
-    url = server.address(settings.tracker)
-    problem = server.ask(url).problem
-    if problem:
-        raise CampaignError(f"W&B should answer, but {problem}")
+    account = server.ask(server.address(settings.tracker))
+    if account.problem:
+        raise CampaignError(f"W&B should answer, but {account.problem}")
     from autoresearch.mirror.listing import Listing  # noqa: PLC0415
 
-    return Listing(settings.tracker, settings.campaign)
+    return Listing(settings.tracker, settings.campaign, account)
 
 
 def shown(seen: Seen) -> dict[str, float]:

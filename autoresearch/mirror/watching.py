@@ -34,8 +34,8 @@ class Watching:
 
     def tend(self) -> None:
         """Have one that lives."""
-        is_dead = self.process is None or self.process.poll() is not None
-        if self.is_wanted and is_dead and time.monotonic() - self.started > RESTART_SECONDS:
+        is_due = time.monotonic() - self.started > RESTART_SECONDS
+        if self.is_wanted and self.has_ended and is_due:
             self.started = time.monotonic()
             self.process = subprocess.Popen(
                 (*COMMAND, str(self.layout.root)),

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from autoresearch.errors import UserError
 from autoresearch.experiment import Attempt, Failure, Result
-from autoresearch.layout import Layout, write_atomically
+from autoresearch.layout import Layout, link_once, write_atomically
 from autoresearch.node import kernel, runlog
 from autoresearch.node.inputs import run_of
 from autoresearch.node.progress import Claim
@@ -232,41 +232,22 @@ class Pilot:
     def write_failure(self, claim: Claim, failure: Failure, reason: str) -> None:
         """Answer a claim that the referee has left open."""
         path = self.output.result(claim.attempt)
-        is_carried = runlog.is_carried(self.node_settings)
-        if path.exists() and is_carried:  # the referee may not have sent it any more
-            text = path.read_text(encoding="utf-8")
-            self.send(claim, Result.from_json(json.loads(text)), text)
-        elif not path.exists():
+        if not path.exists():
             result = claim.failed(self.name, failure, reason)
-            text = json.dumps(result.to_json(), indent=1) + "\n"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, text)
-            if is_carried:
-                self.send(claim, result, text)
+            write_atomically(path, json.dumps(result.to_json(), indent=1) + "\n")
+        if runlog.is_carried(self.node_settings):  # the referee may not have sent it any more
+            self.send(claim, path.read_text(encoding="utf-8"))
 
-    def send(self, claim: Claim, result: Result, text: str) -> None:
-        """Have W&B carry a result that the referee could not send."""
+    def send(self, claim: Claim, text: str) -> None:
+        """Have W&B carry a result, the text of a result.json."""
+        result = Result.from_json(json.loads(text))
         logger = runlog.LoggerProcess()
         log = runlog.RunLog(logger, self.node_settings, self.layout)
         campaign = self.node_settings.campaign
         log.start(run_of(self.layout, campaign, self.tier, claim.attempt, {"pilot": self.name}))
         log.finish(result, runlog.sealed(self.node_settings, self.layout, text))
         runlog.wait_for([logger], runlog.patience(self.node_settings))
-
-
-def link_once(path: Path, text: str, name: str) -> bool:
-    """Create a whole file unless it exists; whether it was us. Safe on NFS.
-
-    A lost reply makes NFS report a link as existing that it has just made: the count decides.
-    """
-    temporary = path.with_name(f".{path.name}.{name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-        return temporary.stat().st_nlink == 2
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

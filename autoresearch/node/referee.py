@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from autoresearch.errors import AutoresearchError, DataError
-from autoresearch.experiment import Failure
+from autoresearch.experiment import Failure, Json
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.node import attempt, kernel
 from autoresearch.node.failure import AttemptFailed
@@ -93,16 +93,20 @@ class Referee:
         self.output.attempt(claim.attempt).mkdir(parents=True, exist_ok=True)
         if node is None:
             result, fit = claim.failed(self.pilot, Failure.node_failed, self.problem), False
-            log.start(run_of(self.layout, self.settings.campaign, self.tier, claim.attempt, {}))
+            log.start(self.described(claim))
         else:
             result, fit = attempt.run(node, claim, log)
         text = json.dumps(result.to_json(), indent=1) + "\n"
         write_atomically(self.output.result(claim.attempt), text)
         if not log.is_heard:  # the logger has died, and this result may have no other way home
             log = self.open_log()
-            log.start(run_of(self.layout, self.settings.campaign, self.tier, claim.attempt, {}))
+            log.start(self.described(claim))
         log.finish(result, sealed(self.settings, self.layout, text))
         self.connection.send(Message("done", {"fit": fit}))
+
+    def described(self, claim: Claim) -> Json:
+        """An attempt of which no more is known here than what it is."""
+        return run_of(self.layout, self.settings.campaign, self.tier, claim.attempt, {})
 
     def open_log(self) -> RunLog:
         """For the next attempt, with a logger that listens, if the campaign is tracked at all."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import wandb
@@ -72,7 +73,7 @@ class Logger:
             match event["event"]:
                 case "start":
                     self.end(KILLED)
-                    self.deliver(patience=-1.0)
+                    self.deliver(patience=0.0)
                     self.start(event["run"], event["dir"], Tracker(**event["tracker"]))
                 case "log":
                     self.log(event["step"], event["values"])
@@ -89,7 +90,7 @@ class Logger:
         if tracker.kind != "wandb":
             raise ConfigError(f"the W&B logger should get tracker 'wandb', but got {tracker.kind}")
         opening = Opening(run, home, tracker)
-        self.scratch.origin = {"dir": home, "tracker": {**vars(tracker)}}
+        self.scratch.home = Path(home) if home else None
         self.run = self.open(opening)
         self.opened = opening
 
@@ -105,7 +106,6 @@ class Logger:
             else:
                 opening.is_online = True
                 return run
-        opening.is_online = False
         return init(self.scratch, opening, online=False)
 
     def problem(self, opening: Opening) -> str:
@@ -120,23 +120,27 @@ class Logger:
     def note(self, opening: Opening, problem: str) -> None:
         url = opening.tracker.url
         if problem and problem != self.asked.get(url, (0.0, ""))[1]:
-            kept = (
-                f"{opening.home}, from where `autoresearch sync` sends them" if opening.home else ""
-            )
-            where = kept or "this node until it answers"
+            where = "this node until it answers"
+            if opening.home:
+                where = f"{opening.home}, from where `autoresearch sync` sends them"
             print(f"W&B logger: {problem}; runs are kept on {where}", file=sys.stderr)  # noqa: T201
         self.asked[url] = time.monotonic(), problem
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        if self.opened is None:
-            raise RecordError("a W&B event should be complete and in order: 'log' before 'start'")
+        opened = self.started()
         if self.run is not None:
             try:
                 self.run.log(values, step=step, commit=True)
             except ConnectionError:
                 self.run = None
-        if not self.opened.is_online:
-            self.carry(self.opened)
+        if not opened.is_online:
+            self.carry(opened)
+
+    def started(self) -> Opening:
+        """What the run is that an event speaks of. Raises RecordError if there is none."""
+        if self.opened is None:
+            raise RecordError("a W&B event should be complete and in order: 'start' comes first")
+        return self.opened
 
     def carry(self, opened: Opening) -> None:
         """Let people follow a run from where there is a network, while it is being written."""
@@ -146,9 +150,7 @@ class Logger:
                 self.scratch.carry()
 
     def finish(self, summary: Json, exit_code: int) -> None:
-        if self.opened is None:
-            raise RecordError("a W&B event should be complete and in order: 'finish' first")
-        last = Undelivered(self.opened, summary, exit_code)
+        last = Undelivered(self.started(), summary, exit_code)
         try:
             if self.run is not None:
                 self.run.summary.update(summary)

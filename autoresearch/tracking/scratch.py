@@ -3,15 +3,12 @@
 Does not import wandb: wandb must find this folder when it is imported.
 """
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from autoresearch.experiment import Json
-from autoresearch.layout import read_json
 from autoresearch.node import scratch
 
 OFFLINE = "offline-"  # how the folder of a run begins that W&B's own tools may send
@@ -28,18 +25,18 @@ class Scratch(scratch.Scratch):
     KIND = "wandb"
 
     @property
-    def origin(self) -> Json:
-        """Where the runs in this folder belong, `{"dir", "tracker"}`; {} before the first one."""
-        return read_json(self.path / "origin") or {}
-
-    @origin.setter
-    def origin(self, origin: Json) -> None:
-        (self.path / "origin").write_text(json.dumps(origin), encoding="utf-8")
-
-    @property
     def home(self) -> Path | None:
-        """The folder for runs that are not on the server; None if they have none but this."""
-        return Path(self.origin["dir"]) if self.origin.get("dir") else None
+        """The folder for runs that are not on the server; None if they have none, or none yet."""
+        note = self.path / "home"
+        return Path(note.read_text(encoding="utf-8")) if note.exists() else None
+
+    @home.setter
+    def home(self, home: Path | None) -> None:
+        note = self.path / "home"
+        if home is None:
+            note.unlink(missing_ok=True)
+        else:
+            note.write_text(str(home), encoding="utf-8")
 
     @property
     def runs(self) -> list[Path]:

@@ -12,6 +12,7 @@ from wandb_runs import Run, utc
 from wandb_server import WandbServer
 
 from autoresearch.errors import CampaignError
+from autoresearch.mirror import courier
 from autoresearch.mirror import listing as listing_module
 from autoresearch.mirror.listing import Listing
 from autoresearch.mirror.seen import Seen
@@ -28,8 +29,8 @@ def tracker_of(server: WandbServer) -> Tracker:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries that take seconds, not minutes."""
-    monkeypatch.setitem(listing_module.PATIENCE, "WANDB_X_GRAPHQL_RETRY_MAX", "1")
-    for name in listing_module.PATIENCE:
+    monkeypatch.setitem(courier.PATIENCE, "WANDB_X_GRAPHQL_RETRY_MAX", "1")
+    for name in courier.PATIENCE:
         monkeypatch.setenv(name, "0")  # so that what a listing sets is undone
 
 

@@ -22,9 +22,9 @@ from autoresearch.errors import CampaignError
 from autoresearch.experiment import State
 from autoresearch.mirror import courier, post
 from autoresearch.mirror.listing import Listing
+from autoresearch.mirror.records import HEADER
 from autoresearch.mirror.sync import Outcome, being_made, forget, id_of, mark, pending, upload
 from autoresearch.process import Identity
-from autoresearch.tracking.records import HEADER
 
 Upload = Callable[..., Outcome]
 

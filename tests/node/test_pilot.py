@@ -14,8 +14,8 @@ import pytest
 from nodes import PROGRAM, Campaign, wait_until
 
 from autoresearch.experiment import Attempt, Failure
+from autoresearch.layout import link_once
 from autoresearch.node import kernel
-from autoresearch.node.pilot import link_once
 from autoresearch.process import Identity
 from autoresearch.settings import Pilot
 
@@ -35,7 +35,7 @@ time.sleep(600)
 RACER = """
 import json, sys, time
 from pathlib import Path
-from autoresearch.node.pilot import link_once
+from autoresearch.layout import link_once
 folder, name = Path(sys.argv[1]), sys.argv[2]
 (folder / f"ready-{name}").touch()
 while not (folder / "go").exists():

@@ -27,9 +27,9 @@ from wandb_server import WandbServer
 from autoresearch.entry import Entry
 from autoresearch.experiment import State
 from autoresearch.history import History
+from autoresearch.mirror.records import read
 from autoresearch.node import kernel
 from autoresearch.tracking.naming import run_id
-from autoresearch.tracking.records import read
 
 pytestmark = pytest.mark.slurm
 SLOW = pytest.mark.slow

@@ -16,10 +16,10 @@ from tracked import netrc
 from wandb_runs import Run
 from wandb_server import WandbServer
 
+from autoresearch.mirror.records import Facts, read
 from autoresearch.node import kernel
 from autoresearch.node.runlog import COMMAND
 from autoresearch.tracking.naming import run_id
-from autoresearch.tracking.records import Facts, read
 
 SECONDS = 120
 FIRST, SECOND = "a" * 12, "b" * 12

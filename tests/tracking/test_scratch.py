@@ -33,7 +33,7 @@ def write_run(scratch: Scratch, name: str = "offline-run-1-a") -> None:
 
 
 def belongs_to(scratch: Scratch, home: Path) -> None:
-    scratch.origin = {"dir": str(home), "tracker": {}}
+    scratch.home = home
 
 
 def test_a_folder_is_an_orphan_once_its_logger_is_gone() -> None:
@@ -91,7 +91,7 @@ def test_what_grows_here_grows_at_home(campaign: Path) -> None:
 
 def test_runs_without_a_home_stay_until_somebody_takes_them() -> None:
     scratch = Scratch.create()
-    scratch.origin = {"dir": "", "tracker": {}}
+    scratch.home = None
     write_run(scratch)
     scratch.carry()
     assert [run.name for run in scratch.runs] == ["offline-run-1-a"]

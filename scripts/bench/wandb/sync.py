@@ -26,11 +26,11 @@ from wandb.proto import wandb_internal_pb2
 
 from autoresearch.layout import Layout
 from autoresearch.mirror.listing import Listing
+from autoresearch.mirror.records import Reader, Writer
 from autoresearch.mirror.sync import upload
 from autoresearch.node import kernel
 from autoresearch.node.runlog import COMMAND
 from autoresearch.settings import Tracker
-from autoresearch.tracking.records import Reader, Writer
 
 SERVER = Path(__file__).parents[3] / "tests" / "wandb_server.py"
 ROWS = 100  # of each run's history

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wandb.proto import wandb_internal_pb2
 
-from autoresearch.tracking.records import BLOCK, HEADER, Reader, Rest, Writer, read, records
+from autoresearch.mirror.records import BLOCK, HEADER, Reader, Rest, Writer, read, records
 
 Record = wandb_internal_pb2.Record  # type: ignore[attr-defined]
 

@@ -235,6 +235,6 @@ class NodeSettings:
             limits=Limits(**record["limits"]),
             pilot=Pilot(**record["pilot"]),
             tracker=Tracker(**record["tracker"]),
-            results=record["results"],
+            results=record.get("results", "files"),  # campaigns before there was a choice
             sandbox=record["sandbox"],
         )

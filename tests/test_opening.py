@@ -1,5 +1,6 @@
 """Starting a campaign: what can be wrong is said in one line, before anything is written."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from autoresearch.errors import CampaignError, ConfigError, DataError, SourceErr
 from autoresearch.experiment import Json, Scalar
 from autoresearch.journal import replay
 from autoresearch.record import Record
-from autoresearch.settings import Planner, Settings
+from autoresearch.settings import NodeSettings, Planner, Settings
 from autoresearch.sources import parameters
 
 
@@ -164,3 +165,15 @@ def test_a_program_must_say_what_the_referee_sets() -> None:
             "    vocabulary: int = 1\n"
         )
     assert opening.check_program(PROGRAM)["rate"] == 0.5
+
+
+def test_a_campaign_from_before_results_had_a_choice_is_taken_up(settings: Settings) -> None:
+    campaign = opening.start(settings)
+    close(campaign)
+    path = campaign.layout.node_settings
+    record = json.loads(path.read_text())
+    del record["results"]
+    path.write_text(json.dumps(record))
+    again = opening.resume(campaign.layout.root)
+    assert NodeSettings.read(path).results == "files"
+    close(again)

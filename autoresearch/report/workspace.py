@@ -134,10 +134,8 @@ def post(layout: Layout, entity: str, project: str) -> Json:
     """
     try:
         return save(told(layout), layout.report_note, entity, project)
-    except (wandb.Error, WandbApiFailedError) as error:
+    except (wandb.Error, WandbApiFailedError, OSError) as error:  # OSError: a connection that broke
         raise UserError(f"W&B should take the report, but {reason(error)}") from error
-    except OSError as error:
-        raise CampaignError(f"{layout.report} should be writable, but: {error.strerror}") from error
 
 
 def save(told: story.Story, note: Path, entity: str, project: str) -> Json:
@@ -155,7 +153,10 @@ def save(told: story.Story, note: Path, entity: str, project: str) -> Json:
     report.save()
     url = known["url"] if report.id == known.get("id") else url_of(home, report)
     text = json.dumps({"schema": SCHEMA, "url": url, "id": report.id})
-    write_atomically(note, text + "\n")
+    try:
+        write_atomically(note, text + "\n")
+    except OSError as error:
+        raise CampaignError(f"{note.parent} should be writable, but: {error.strerror}") from error
     return {"url": url, "gone": gone}
 
 

@@ -6,13 +6,16 @@
 Two campaigns at the same time on one testbed, eight fake GPUs each, real referees and W&B clients;
 the programs nap. One has a server that is always there. The other's is dead for a minute from the
 middle on, and one of its two nodes has no network at all. Side by side, so that the load of the
-machine meets both alike; what is compared is the time from the first claim to the last result.
+machine meets both alike; what is compared is the time from the first claim to the last result, and
+the time until the controller has left, its last look at the server included.
 """
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +53,7 @@ class Outcome:
     """One campaign that is over."""
 
     seconds: float  # from the first claim to the last result
+    whole: float  # from the controller's start to its end
     asked: int
     finished: int
     results: int  # that the journal has
@@ -90,7 +94,14 @@ def prepare(lab: Lab, servers: Sequence[WandbServer]) -> None:
     os.environ["HOME"] = str(home)
 
 
-def outcome(lab: Lab, name: str, server: WandbServer) -> Outcome:
+def life(process: "subprocess.Popen[bytes]") -> float:
+    """Wait for a controller; the seconds since this call."""
+    start = time.monotonic()
+    process.wait()
+    return time.monotonic() - start
+
+
+def outcome(lab: Lab, name: str, server: WandbServer, whole: float) -> Outcome:
     layout = Layout(lab.root / name)
     events = replay(layout.journal).events
     entries = list(History.of(events).entries.values())
@@ -103,6 +114,7 @@ def outcome(lab: Lab, name: str, server: WandbServer) -> Outcome:
     twice = [each for each in steps if len(set(each)) < len(each)]
     return Outcome(
         max(ended) - min(begun),
+        whole,
         len(entries),
         sum(entry.state is State.finished for entry in entries),
         sum(event["type"] == "finished" for event in events),
@@ -134,12 +146,13 @@ def main() -> int:
         size = (options.experiments, options.nap)
         quiet = lab.controller("calm", *overrides(lab, "h100", *size, calm.url))
         faulty = lab.controller("stormy", *overrides(lab, "h200", *size, stormy.url))
-        with quiet as one, faulty as other:
+        with quiet as one, faulty as other, ThreadPoolExecutor() as pool:
+            lives = [pool.submit(life, process) for process in (one, other)]
             watch(lab, "stormy", stormy, options.experiments // 2, options.outage)
-            codes = one.wait(), other.wait()
-        if any(codes):
+        if one.returncode or other.returncode:
             raise SystemExit(f"{lab.log('calm')}\n{lab.log('stormy')}")
-        before, after = outcome(lab, "calm", calm), outcome(lab, "stormy", stormy)
+        before = outcome(lab, "calm", calm, lives[0].result())
+        after = outcome(lab, "stormy", stormy, lives[1].result())
         machine = lab.machine
     slower = 100 * (after.seconds / before.seconds - 1)
     figures = [
@@ -150,6 +163,8 @@ def main() -> int:
             note=f"{after.brought} runs came as files, {before.brought} of the other's",
         ),
         _report.Figure("slower by", slower, "%", bound=SLOWER),
+        _report.Figure("until its controller had left: the first", before.whole),
+        _report.Figure("until its controller had left: the second", after.whole),
         _report.Figure("experiments", after.asked, ""),
         _report.Figure("results lost", after.asked - after.finished, "", bound=0),
         _report.Figure("results counted twice", after.results - after.finished, "", bound=0),

@@ -7,28 +7,27 @@ upon, so a controller may be killed between any two lines, and the next one goes
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
-from autoresearch import dispatch, judge
+from autoresearch import asking, dispatch, judge
+from autoresearch.asking import Desk
 from autoresearch.cluster.interface import Cluster
 from autoresearch.collect import collect, jobs
 from autoresearch.entry import Crown, Purpose
-from autoresearch.experiment import Candidate, Json, Scalar, Wave
+from autoresearch.experiment import Json
 from autoresearch.history import History
 from autoresearch.journal import now
 from autoresearch.layout import Layout, read_json, write_atomically
 from autoresearch.lease import Lease
 from autoresearch.mirror.noted import notices as wandb_notices
 from autoresearch.mirror.watching import Watching
-from autoresearch.placement import depth, pause
-from autoresearch.planning import PlannerFailed, Planning, request
+from autoresearch.placement import pause
 from autoresearch.record import Record
 from autoresearch.settings import Settings
-from autoresearch.sources import Sources, bake, parameters
-from autoresearch.spending import allowance, is_overdrawn, reserve
+from autoresearch.sources import Sources, bake
+from autoresearch.spending import is_overdrawn, reserve
 
-PATIENCE = 3  # planner failures in a row before the search ends
 VISIT_SECONDS = 120.0  # that a controller which only looks in stays at most
 LONGEST_ABSENCE = 3600.0  # seconds; a controller may also have been away for other reasons
 LISTEN_SECONDS = 0.5  # between two looks, while resting, at what would end the rest
@@ -47,24 +46,15 @@ class Campaign:
     cluster: Cluster
     lease: Lease
     watching: Watching
-    planning: Planning | None = None
-    planner_failures: int = 0
-    asked: int = -1  # results known when the planner last had nothing to propose
+    desk: Desk
     stopping: str = ""  # why no new work is started, or "" while it is
     cutting: bool = False  # what runs has been told to end
     absence: float = 0.0  # seconds that no controller will be there after this one
     noticed: list[str] | None = None  # what the cluster last let us know; None: not looked yet
-    known: dict[str, Mapping[str, Scalar]] = field(default_factory=dict)
 
     @property
     def history(self) -> History:
         return self.record.history
-
-    def parameters(self, program: str) -> Mapping[str, Scalar]:
-        """The defaults of a program's Config, read once."""
-        if program not in self.known:
-            self.known[program] = parameters(self.sources.read(program))
-        return self.known[program]
 
 
 def run(campaign: Campaign, watch: Callable[[Campaign], None]) -> str:
@@ -89,13 +79,12 @@ def visit(campaign: Campaign) -> str:
     until = time.monotonic() + VISIT_SECONDS
     before = -1
     while not campaign.history.ended and time.monotonic() < until:
-        if campaign.planning is not None and not campaign.planning.is_done:
+        if campaign.desk.is_waiting:
             time.sleep(LISTEN_SECONDS)
-        elif campaign.record.events == before and not campaign.planning:
+        elif campaign.record.events == before and not campaign.desk.at_work:
             break
         before = campaign.record.events
         step(campaign)
-    drop_planning(campaign)
     if campaign.history.ended:
         dismiss(campaign)
     campaign.watching.close()
@@ -149,9 +138,8 @@ def hold(campaign: Campaign) -> None:
 
 def is_called(campaign: Campaign, before: str) -> bool:
     """Whether a wave has come, or somebody wants the campaign to stop."""
-    has_wave = campaign.planning is not None and campaign.planning.is_done
     is_asked = not before and campaign.layout.stop.exists()
-    return has_wave or is_asked or campaign.stopping != before
+    return campaign.desk.has_news or is_asked or campaign.stopping != before
 
 
 # ---- judge -----------------------------------------------------------------------------------
@@ -170,7 +158,7 @@ def decide(campaign: Campaign) -> None:
 def next_decision(campaign: Campaign) -> Json | None:
     """What is due and affordable. Before the search ends, the end of it is kept paid for."""
     history, settings = campaign.history, campaign.settings
-    left = remaining(campaign)
+    left = asking.remaining(campaign.desk)
     if not history.search_ended:
         left -= reserve(history, settings)
     rules = settings.judge
@@ -196,7 +184,7 @@ def baked(campaign: Campaign, test: Crown, verdict: Json) -> str:
 def affordable(campaign: Campaign) -> list[judge.Request]:
     """What the judge calls for and the budget allows: all but climbs has been set aside before."""
     history, settings = campaign.history, campaign.settings
-    left = remaining(campaign)
+    left = asking.remaining(campaign.desk)
     kept = reserve(history, settings)
     granted: list[judge.Request] = []
     for wanted in judge.requests(history, settings):
@@ -210,99 +198,9 @@ def affordable(campaign: Campaign) -> list[judge.Request]:
 
 
 def plan(campaign: Campaign) -> None:
-    """Keep the queue ahead of the pilots: ask early, take the answer when it is there."""
-    if campaign.planning is not None:
-        take_answer(campaign, campaign.planning)
-    elif not campaign.history.search_ended and is_running_dry(campaign):
-        capacity = room(campaign)
-        if capacity < 1:
-            campaign.record.append({"type": "search_ended", "reason": shortage(campaign)})
-        else:
-            question = request(campaign.history, campaign.settings, capacity, campaign.parameters)
-            campaign.planning = Planning.start(question, results(campaign.history))
-
-
-def is_running_dry(campaign: Campaign) -> bool:
-    """Whether fewer experiments wait than pilots may take before the next wave can be there."""
-    history = campaign.history
-    news = results(history) != campaign.asked
-    return news and history.waiting(history.screen) < needed(campaign)
-
-
-def needed(campaign: Campaign) -> int:
-    """How many screening experiments must wait for pilots."""
-    return depth(campaign.history, campaign.settings, now(), campaign.absence)
-
-
-def room(campaign: Campaign) -> int:
-    """How many proposals the next wave may have."""
-    history = campaign.history
-    tier = campaign.settings.cluster.tiers[history.screen]
-    short = needed(campaign) - history.waiting(history.screen)
-    wanted = campaign.settings.search.wave or max(tier.pilots, short)
-    kept = reserve(campaign.history, campaign.settings)
-    return int(min(wanted, (remaining(campaign) - kept) // campaign.settings.search.rungs[0]))
-
-
-def remaining(campaign: Campaign) -> float:
-    """How many experiments the budget still allows, setting aside what a planner may propose."""
-    promised = campaign.planning.capacity if campaign.planning is not None else 0
-    seeds = campaign.settings.search.rungs[0]
-    return allowance(campaign.history, campaign.settings, now()) - promised * seeds
-
-
-def shortage(campaign: Campaign) -> str:
-    """Why nothing more is proposed, though no bound is reached."""
-    left = max(0, int(remaining(campaign)))
-    return f"budget: the last {left} experiments were kept for a crown test and the certification"
-
-
-def results(history: History) -> int:
-    return len(history.entries) - len(history.active)
-
-
-def take_answer(campaign: Campaign, planning: Planning) -> None:
-    try:
-        wave = planning.poll()
-    except PlannerFailed as failure:
-        campaign.planning = None
-        campaign.planner_failures += 1
-        if campaign.planner_failures >= PATIENCE:
-            campaign.record.append({"type": "search_ended", "reason": str(failure)})
-        return
-    if wave is None:
-        return
-    campaign.planning, campaign.planner_failures = None, 0
-    if wave.proposals:
-        dispatch.propose(campaign.record, screening(campaign, wave), wave)
-    campaign.asked = -1 if wave.proposals else planning.asked  # else ask again when there is news
-    if wave.exhausted:
-        campaign.record.append({"type": "search_ended", "reason": "nothing left to propose"})
-
-
-def drop_planning(campaign: Campaign) -> None:
-    """Wait for no answer any more: whoever comes next asks again, with the same seed."""
-    if campaign.planning is not None:
-        campaign.planning.close()
-        campaign.planning = None
-
-
-def screening(campaign: Campaign, wave: Wave) -> list[judge.Request]:
-    """A wave's proposals as experiments: what differs from the champion, with the first seeds."""
-    champion = campaign.history.champion.program
-    defaults = campaign.parameters(champion)
-    seeds = judge.screening_seeds(campaign.settings, campaign.settings.search.rungs[0])
-    return [
-        judge.Request(
-            Candidate(champion, {k: v for k, v in p.overrides.items() if defaults[k] != v}),
-            seed,
-            campaign.history.screen,
-            Purpose.screen,
-            description=p.description,
-        )
-        for p in wave.proposals
-        for seed in seeds
-    ]
+    """Keep the queue ahead of the pilots: take waves that have come, ask for more in time."""
+    campaign.desk.absence = campaign.absence
+    asking.tend(campaign.desk)
 
 
 # ---- the end ---------------------------------------------------------------------------------
@@ -319,7 +217,7 @@ def conclude(campaign: Campaign) -> None:
 
 
 def is_idle(campaign: Campaign) -> bool:
-    return not campaign.history.active and campaign.planning is None
+    return not campaign.history.active and not campaign.desk.at_work
 
 
 def baseline_failure(history: History) -> str:
@@ -371,7 +269,7 @@ def wind_down(campaign: Campaign) -> None:
     """Start nothing more; end when the last pilot has put down what it ran."""
     campaign.layout.drain.touch()
     campaign.cluster.withdraw(jobs(campaign.history))
-    drop_planning(campaign)
+    asking.dismiss(campaign.desk)
     if not campaign.history.live_pilots() and not awaits_results(campaign):
         campaign.record.append({"type": "ended", "reason": campaign.stopping})
         campaign.layout.stop.unlink(missing_ok=True)

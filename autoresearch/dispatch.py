@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -30,10 +31,13 @@ USELESS = 12  # pilots in a row that took nothing, at least, before we ask for n
 BATCH = 100  # experiments frozen between two journal writes
 
 
-def propose(record: Record, requests: Sequence[Request], wave: Wave | None = None) -> int:
+def propose(
+    record: Record, requests: Sequence[Request], wave: Wave | None = None, ask: str = ""
+) -> int:
     """Write down what is to be run, leaving out what the campaign already has; return how much.
 
-    A wave is written down even if all it proposes is there already.
+    A wave is written down even if all it proposes is there already; `ask` is the question that it
+    answers, or the file it came in.
     """
     history = record.history
     proposed = 0
@@ -51,6 +55,7 @@ def propose(record: Record, requests: Sequence[Request], wave: Wave | None = Non
                     "type": "proposed",
                     "purpose": purpose,
                     "wave": wave.to_json() if wave is not None and is_wave else None,
+                    "ask": ask if is_wave else "",
                     "experiments": list(fresh.values()),
                 }
             )
@@ -59,11 +64,16 @@ def propose(record: Record, requests: Sequence[Request], wave: Wave | None = Non
 
 
 def experiment_of(history: History, request: Request) -> Experiment:
-    return Experiment(request.candidate, request.seed, history.tiers[request.tier], request.split)
+    cell = history.tiers[request.tier]
+    if request.budget is not None:
+        cell = replace(cell, budget=request.budget)
+    return Experiment(request.candidate, request.seed, cell, request.split)
 
 
 def line(experiment: Experiment, request: Request) -> Json:
-    """How the journal writes an experiment; its cell is that of its tier."""
+    """How the journal writes an experiment; its cell is that of its tier, but for its budget."""
+    own: Json = {"budget": asdict(request.budget)} if request.budget is not None else {}
+    own |= {"planner": request.planner} if request.planner else {}
     return {
         "id": experiment.id,
         "program": experiment.candidate.program,
@@ -72,6 +82,7 @@ def line(experiment: Experiment, request: Request) -> Json:
         "split": experiment.split,
         "tier": request.tier,
         "description": request.description,
+        **own,
     }
 
 
@@ -96,7 +107,7 @@ def batches(entries: Iterable[Entry], size: int) -> Iterable[list[Entry]]:
 def context(history: History, entry: Entry) -> Json:
     """Who asked for an experiment, and why: for people who watch."""
     wave = history.waves[entry.wave - 1][0] if entry.wave else None
-    planner = {"planner": wave.planner} if wave else {}
+    planner = {"planner": entry.planner or wave.planner} if wave else {}
     return {"purpose": entry.purpose, "wave": entry.wave, **planner}
 
 

@@ -22,6 +22,7 @@ from autoresearch.experiment import (
 class Purpose(StrEnum):
     """Why an experiment was asked for. The order is the order in which pilots claim them."""
 
+    smoke = "smoke"  # does a new program run at all? short, in a cell of its own
     crown = "crown"
     certify = "certify"
     baseline = "baseline"
@@ -51,6 +52,7 @@ class Entry:
     since: float = 0.0  # when it was first seen to run (Unix time)
     lost: Counter[str] = field(default_factory=Counter)  # attempts, by the machine's failures
     losses: list[str] = field(default_factory=list)  # why each of them was lost
+    planner: str = ""  # who had the idea, if not the wave's planner
 
     @property
     def current(self) -> Attempt:
@@ -93,6 +95,37 @@ class PilotRecord:
     def hours(self, now: float) -> float:
         """How long it has held its device."""
         return 0.0 if self.started is None else max(0.0, (self.ended or now) - self.started) / 3600
+
+
+@dataclass
+class Ask:
+    """One question to a planner. Until it has ended it counts with all it was allowed to spend."""
+
+    name: str
+    planner: str
+    capacity: int  # proposals it may make
+    usd: float  # dollars it may spend
+    since: float  # Unix time
+    ended: float | None = None
+    spent: float = 0.0  # dollars
+    requests: int = 0
+    tokens: Json = field(default_factory=dict)
+    problem: str = ""  # why its share had to be filled by another planner
+
+    @property
+    def counted(self) -> float:
+        """Dollars that nothing else may spend any more."""
+        return self.usd if self.ended is None else self.spent
+
+
+@dataclass(frozen=True)
+class Note:
+    """An entry of the lab notebook."""
+
+    wave: int  # it came with
+    planner: str
+    text: str
+    time: float
 
 
 @dataclass(frozen=True)

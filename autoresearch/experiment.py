@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum, StrEnum
 from functools import cached_property
 from types import UnionType
@@ -158,11 +158,26 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class Version:
+    """A program that somebody wrote for a wave: whose changes it holds, and why."""
+
+    program: str  # SHA-256 of its text
+    parents: tuple[str, ...]  # programs; two where it combines what two have won by
+    message: str  # the hypothesis: its commit's
+    space: Mapping[str, Json] = field(default_factory=dict)  # domains of fields it has brought
+    text: str = ""  # left out once the program is kept
+
+
+@dataclass(frozen=True)
 class Proposal:
-    """What a planner asks for: overrides of a parent program, and why in a few words."""
+    """What a planner asks for: overrides of a program, and why in a few words."""
 
     overrides: Mapping[str, Scalar]
     description: str = ""
+    program: str = ""  # "": the champion's
+    planner: str = ""  # who had the idea, if not the wave's planner
+    promote: bool = False  # have it meet the champion, whatever screening says
+    expected: float | None = None  # the change in bits per byte that is hoped for
 
 
 @dataclass(frozen=True)
@@ -176,13 +191,33 @@ class Wave:
     hypothesis: str
     proposals: tuple[Proposal, ...]
     exhausted: bool = False
+    versions: tuple[Version, ...] = ()  # programs that are new with this wave
+    notes: tuple[str, ...] = ()  # for the notebook
+    problem: str = ""  # why somebody else had to fill in, if so
+
+    def kept(self) -> Self:
+        """The same without the texts of its programs, which are kept elsewhere."""
+        return replace(self, versions=tuple(replace(v, text="") for v in self.versions))
 
     def to_json(self) -> Json:
-        return asdict(self) | {"proposals": [asdict(p) for p in self.proposals]}
+        return asdict(self) | {
+            "proposals": [asdict(p) for p in self.proposals],
+            "versions": [asdict(v) | {"parents": list(v.parents)} for v in self.versions],
+            "notes": list(self.notes),
+        }
 
     @classmethod
     def from_json(cls, record: Json) -> Self:
-        return cls(**{**record, "proposals": tuple(Proposal(**p) for p in record["proposals"])})
+        """Raises ValueError, TypeError or KeyError for anything that is no wave."""
+        versions = [{**v, "parents": tuple(v["parents"])} for v in record.get("versions", ())]
+        return cls(
+            **{
+                **record,
+                "proposals": tuple(Proposal(**p) for p in record["proposals"]),
+                "versions": tuple(Version(**v) for v in versions),
+                "notes": tuple(record.get("notes", ())),
+            }
+        )
 
 
 @dataclass(frozen=True, order=True)

@@ -6,12 +6,14 @@ docs/formats.md. It answers questions; it decides nothing (that is `judge`) and 
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import takewhile
 from typing import Self
 
-from autoresearch.entry import Crown, Entry, PilotRecord, Purpose, from_brief
+from autoresearch.entry import Ask, Crown, Entry, Note, PilotRecord, Purpose, from_brief
 from autoresearch.errors import RecordError
 from autoresearch.experiment import (
+    Budget,
     Candidate,
     Cell,
     Experiment,
@@ -19,6 +21,7 @@ from autoresearch.experiment import (
     Json,
     Split,
     State,
+    Version,
     Wave,
 )
 from autoresearch.journal import collector_paused
@@ -34,6 +37,10 @@ class History:
         self.tiers: dict[str, Cell] = {}
         self.entries: dict[str, Entry] = {}
         self.waves: list[tuple[Wave, tuple[str, ...]]] = []
+        self.versions: dict[str, Version] = {}  # programs that came with waves
+        self.notes: list[Note] = []
+        self.asks: dict[str, Ask] = {}
+        self.taken: set[str] = set()  # asks and files whose wave is recorded
         self.pilots: dict[str, PilotRecord] = {}
         self.crowns: list[Crown] = []
         self.certifications: list[Json] = []
@@ -97,13 +104,13 @@ class History:
 
     def _on_proposed(self, event: Json) -> None:
         if event["wave"] is not None:
-            ids = tuple(record["id"] for record in event["experiments"])
-            self.waves.append((Wave.from_json(event["wave"]), ids))
+            self._take_wave(Wave.from_json(event["wave"]), event)
+            self.taken.add(event.get("ask", ""))
         for record in event["experiments"]:
             experiment = Experiment(
                 Candidate(record["program"], record["overrides"]),
                 record["seed"],
-                self.tiers[record["tier"]],
+                self._cell(record),
                 Split(record["split"]),
             )
             if experiment.id != record["id"]:
@@ -115,9 +122,33 @@ class History:
                 len(self.waves) if event["wave"] is not None else 0,
                 record["description"],
                 len(self.entries) + 1,
+                planner=record.get("planner", ""),
             )
             self.entries[experiment.id] = self.active[experiment.id] = entry
             self._by_candidate[self._place(experiment)].append(entry)
+
+    def _take_wave(self, wave: Wave, event: Json) -> None:
+        ids = tuple(record["id"] for record in event["experiments"])
+        self.waves.append((wave, ids))
+        for version in wave.versions:
+            self.versions.setdefault(version.program, version)
+        number = len(self.waves)
+        self.notes += [Note(number, wave.planner, text, event["t"]) for text in wave.notes]
+
+    def _cell(self, record: Json) -> Cell:
+        """Of an experiment as it is written down: its tier's, or one with a budget of its own."""
+        cell = self.tiers[record["tier"]]
+        budget = record.get("budget")
+        return replace(cell, budget=Budget(**budget)) if budget else cell
+
+    def _on_asking(self, event: Json) -> None:
+        ask = Ask(event["ask"], event["planner"], event["capacity"], event["usd"], event["t"])
+        self.asks[ask.name] = ask
+
+    def _on_asked(self, event: Json) -> None:
+        ask = self.asks[event["ask"]]
+        ask.ended, ask.spent, ask.requests = event["t"], event["usd"], event["requests"]
+        ask.tokens, ask.problem = event["tokens"], event["problem"]
 
     def _on_queued(self, event: Json) -> None:
         for experiment, number in event["attempts"]:
@@ -320,6 +351,7 @@ class History:
             entry.result.seconds.occupied
             for entry in self.entries.values()
             if entry.tier == tier and entry.result and entry.result.failure is None
+            if entry.purpose is not Purpose.smoke
         ]
         return sum(spent) / len(spent) if spent else 0.0
 

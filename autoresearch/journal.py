@@ -29,7 +29,9 @@ from autoresearch.errors import CampaignError, RecordError, TakenOver
 from autoresearch.experiment import Json, canonical
 from autoresearch.process import Identity
 
-SCHEMA = 2  # 1: a pilot was charged from when it was asked for, not from when it began
+# 1: a pilot was charged from when it was asked for, not from when it began.
+# 2: no asks, no versions and notes of waves, no experiments with a budget of their own.
+SCHEMA = 3
 GENESIS = "0" * 16
 SEGMENT = re.compile(r"[0-9]+\.jsonl")
 HEAD = len('{"chain":"') + 16 + len('"')  # bytes of a line before what the chain hashes

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 
 from autoresearch.entry import Crown, Entry, Purpose
-from autoresearch.experiment import Candidate, Json, Split, digest
+from autoresearch.experiment import Budget, Candidate, Json, Split, digest
 from autoresearch.history import History
 from autoresearch.settings import Search, Settings
 from autoresearch.statistics import alpha_spent, climbers, welch
@@ -31,7 +31,8 @@ CONFIDENCE = 0.95  # of the certified interval
 
 @dataclass(frozen=True)
 class Request:
-    """An experiment somebody needs, in terms of the campaign: the tier gives the cell."""
+    """An experiment somebody needs, in terms of the campaign: the tier gives the cell, unless it
+    has a budget of its own."""
 
     candidate: Candidate
     seed: int
@@ -39,6 +40,8 @@ class Request:
     purpose: Purpose
     split: Split = Split.validation
     description: str = ""
+    budget: Budget | None = None
+    planner: str = ""  # who had the idea, if not the wave's planner
 
 
 def seed_for(campaign: int, use: str, index: int, turn: int = 0) -> int:

@@ -10,6 +10,7 @@ Nothing else in the project joins a path below a campaign. Runs on compute nodes
     experiments/<id>/          experiment.json, train.py, attempt-N/{claim, result.json, log.txt}
     pilots/<pilot>.json        who a pilot is (host, pid, tier); pilots/<batch>/ is submitit's
     control/                   its id and key; requests to the controller and to the pilots
+    asks/<number>/             what a planner was asked, and what it said until its wave is recorded
     replays/                   experiments run again by `autoresearch replay`
     wandb/                     W&B runs that are not, or not wholly, on the server yet
     report/                    results.tsv, progress.png; wandb.json: where the report at W&B is
@@ -26,7 +27,7 @@ from autoresearch.experiment import Attempt, Json
 
 
 def shipped(name: str) -> Path:
-    """A folder that comes with the package (conf, train, slurm), installed or in a checkout."""
+    """A folder that comes with the package (conf, skills, ...), installed or in a checkout."""
     installed = Path(__file__).parent / name
     return installed if installed.is_dir() else Path(__file__).parent.parent / name
 
@@ -147,6 +148,19 @@ class Layout:
     def promotions(self) -> Path:
         """Requests to the controller to test a candidate next: `{"experiment": id}` each."""
         return self.root / "control" / "promotions"
+
+    @property
+    def waves(self) -> Path:
+        """Waves that came from outside, one file each, until the controller has taken them in."""
+        return self.root / "control" / "waves"
+
+    @property
+    def asks(self) -> Path:
+        return self.root / "asks"
+
+    def ask(self, name: str) -> Path:
+        """One question to a planner: request.json, what it answers, what it spends."""
+        return self.asks / name
 
     @property
     def drain(self) -> Path:

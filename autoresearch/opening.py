@@ -12,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoresearch import config, dispatch
+from autoresearch.asking import THINKERS, Desk
 from autoresearch.campaign import Campaign
+from autoresearch.claude.client import find_key
+from autoresearch.claude.prompt import program_md
 from autoresearch.cluster.table import connect
 from autoresearch.errors import CampaignError, ConfigError, DataError, SourceError
 from autoresearch.experiment import Cell, Scalar, Split
@@ -27,6 +30,7 @@ from autoresearch.node.device import software
 from autoresearch.node.scoring import rows_of
 from autoresearch.node.signature import make_key
 from autoresearch.planners.table import settings_of
+from autoresearch.programs import Programs
 from autoresearch.record import Record
 from autoresearch.settings import NodeSettings, Settings
 from autoresearch.sources import Sources, bake, check, parameters
@@ -47,6 +51,7 @@ def start(settings: Settings) -> Campaign:
     check(bake(text, settings.task.params))
     connect(layout, settings.cluster).check()
     check_tracker(settings)
+    check_researcher(settings)
     dispatch.settled(layout, settings.cluster.tiers)
     occupy(layout, config.to_yaml(settings))
     write_atomically(layout.identity, secrets.token_hex(5) + "\n")
@@ -83,6 +88,13 @@ def check_tracker(settings: Settings) -> None:
             )
 
 
+def check_researcher(settings: Settings) -> None:
+    """Raises UserError where Claude is to be asked, and cannot be: without a key, without rules."""
+    if settings.planner.kind in THINKERS:
+        program_md(Path(settings.task.dir))
+        find_key()
+
+
 def check_change(before: Settings, after: Settings) -> None:
     """Raises ConfigError if results that are on their way would not be found any more."""
     if before.cluster.results == "wandb" and before.tracker != after.tracker:
@@ -112,6 +124,7 @@ def resume(root: Path, overrides: Sequence[str] = ()) -> Campaign:
     settings, changes = config.amend(before, overrides)
     settings_of(settings.planner.kind, settings.planner.options)
     check_tracker(settings)
+    check_researcher(settings)
     check_change(before, settings)
     if not is_held(layout.lease):  # a stop that comes from now on is meant for us
         layout.stop.unlink(missing_ok=True)
@@ -179,7 +192,8 @@ def take_up(layout: Layout, settings: Settings) -> Campaign:
         layout.drain.unlink(missing_ok=True)
     cluster = connect(layout, settings.cluster)
     watching = Watching(layout, settings)
-    return Campaign(settings, layout, record, sources, cluster, lease, watching)
+    desk = Desk(settings, layout, record, sources, Programs(sources))
+    return Campaign(settings, layout, record, sources, cluster, lease, watching, desk)
 
 
 def establish(record: Record, layout: Layout, settings: Settings, sources: Sources) -> None:

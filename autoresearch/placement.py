@@ -36,10 +36,17 @@ def pause(history: History, settings: Settings, now: float) -> float:
     return min(high, max(low, expected / LOOKS))
 
 
-def depth(history: History, settings: Settings, now: float, absence: float = 0.0) -> int:
+def depth(
+    history: History,
+    settings: Settings,
+    now: float,
+    absence: float = 0.0,
+    planning: float = PLANNING_SECONDS,
+) -> int:
     """How many screening experiments must wait so that no pilot finds the line empty.
 
-    `absence` is how long, in seconds, no controller will be there before the next look.
+    `absence` is how long, in seconds, no controller will be there before the next look, `planning`
+    how long a planner takes.
 
     The claims expected until a wave that is planned at the next look can be in line; every pilot
     that the tier allows counts, those still waiting for a node as if they came at once.
@@ -50,7 +57,7 @@ def depth(history: History, settings: Settings, now: float, absence: float = 0.0
     if not typical:
         return pilots
     quick = QUICK * typical
-    horizon = pause(history, settings, now) + PLANNING_SECONDS + absence
+    horizon = pause(history, settings, now) + planning + absence
     running = [now - entry.since for entry in history.running(tier)]
     busy = [claims(max(0.0, quick - elapsed), quick, horizon) for elapsed in running[:pilots]]
     return sum(busy) + (pilots - len(busy)) * claims(0.0, quick, horizon)

@@ -1,34 +1,46 @@
 """Asking a planner for the next wave, beside everything else.
 
 A planner is a short-lived process, JSON in and JSON out (`python -m autoresearch.planners`): the
-controller stays small, and waits for nobody.
+controller stays small, and waits for nobody. A question and its answer lie in a folder of their
+own, so that a planner outlives the controller that asked, and nobody is asked twice: whoever comes
+next waits for the same process, reads its answer, or has it go on from what it has written down.
 """
 
 import json
+import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
-from typing import IO
 
+from autoresearch.claude.ledger import Spent, spent
 from autoresearch.entry import Entry
 from autoresearch.errors import UserError
 from autoresearch.experiment import Json, Scalar, Wave, plain
 from autoresearch.history import History
+from autoresearch.layout import read_json, write_atomically
+from autoresearch.lease import holder, silent_seconds
+from autoresearch.planners.protocol import OWNER
+from autoresearch.programs import Programs, space_of
 from autoresearch.settings import Settings
-from autoresearch.space import space_to_json
+from autoresearch.space import Space, space_to_json
 
-Parameters = Callable[[str], Mapping[str, Scalar]]  # program -> the defaults of its Config
+TARGETS = 2  # families besides the champion's whose parameters are worth a search
+SPARE_SECONDS = 120.0  # beyond what a planner may take: it is gone, wherever it was
 
 
 class PlannerFailed(UserError):  # noqa: N818 - it reports a fact
     """A planner that ended without a wave."""
 
 
-def request(history: History, settings: Settings, capacity: int, parameters: Parameters) -> Json:
+# ---- the question ----------------------------------------------------------------------------
+
+
+def request(history: History, settings: Settings, capacity: int, programs: Programs) -> Json:
     """Everything a planner may know, in plain JSON."""
+    champion = history.champion.program
     return {
         "schema": 1,
         "planner": settings.planner.kind,
@@ -36,33 +48,48 @@ def request(history: History, settings: Settings, capacity: int, parameters: Par
         "seed": settings.seed,
         "wave": len(history.waves) + 1,
         "capacity": capacity,
-        "space": space_to_json(settings.search.space),
-        "defaults": in_space(settings, parameters(history.champion.program)),
-        "trials": trials(history, settings, parameters),
+        **target(history, settings, programs, champion),
+        "targets": [
+            {"program": program, **target(history, settings, programs, program)}
+            for program in promising(history, programs)
+        ],
+        "claude": asdict(settings.claude),
     }
 
 
-def in_space(settings: Settings, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    return {name: values[name] for name in settings.search.space}
+def target(history: History, settings: Settings, programs: Programs, program: str) -> Json:
+    """What can be searched of a program, and what its family has taught so far."""
+    space = space_of(history, programs, settings.search.space, program)
+    groups = family(history, programs, program)
+    return {
+        "space": space_to_json(space),
+        "defaults": within(space, programs.parameters(program)),
+        "trials": [trial(space, entries, programs) for entries in groups],
+    }
 
 
-def trials(history: History, settings: Settings, parameters: Parameters) -> list[Json]:
-    """The baseline and every candidate so far, with its mean on the screen tier."""
+def within(space: Space, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {name: values[name] for name in space}
+
+
+def family(history: History, programs: Programs, program: str) -> Iterable[list[Entry]]:
+    """The baseline and every candidate of a program's family, as they did on the screen tier."""
     baseline = list(history.of_candidate(history.baseline, history.screen))
-    return [
-        trial(settings, entries, parameters)
-        for entries in [baseline, *history.screened().values()]
-        if entries
-    ]
+    for entries in [baseline, *history.screened().values()]:
+        if entries and is_kin(programs, entries[0].experiment.candidate.program, program):
+            yield entries
 
 
-def trial(settings: Settings, entries: list[Entry], parameters: Parameters) -> Json:
-    candidate = entries[0].experiment.candidate
-    values = {**parameters(candidate.program), **candidate.overrides}
+def is_kin(programs: Programs, one: str, other: str) -> bool:
+    return one == other or programs.family(one) == programs.family(other)
+
+
+def trial(space: Space, entries: list[Entry], programs: Programs) -> Json:
+    """A candidate with its mean on the screen tier."""
     scores = [entry.bpb for entry in entries if entry.bpb is not None]
     failure = next((e.result.failure for e in entries if e.result and e.has_failed), None)
     return {
-        "parameters": in_space(settings, values),
+        "parameters": within(space, programs.values(entries[0].experiment.candidate)),
         "state": "failed" if failure else "finished" if scores else "pending",
         "value": fmean(scores) if scores and not failure else None,
         "seeds": len(scores),
@@ -71,55 +98,136 @@ def trial(settings: Settings, entries: list[Entry], parameters: Parameters) -> J
     }
 
 
+def promising(history: History, programs: Programs) -> list[str]:
+    """The newest programs of the best other families: those that ran and have a score."""
+    own = programs.family(history.champion.program) if history.versions else ""
+    newest: dict[str, str] = {}
+    for version in history.versions.values():
+        newest[programs.family(version.program)] = version.program
+    best: dict[str, float] = {}
+    for entries in history.screened().values() if newest else ():
+        kin = programs.family(entries[0].experiment.candidate.program)
+        scores = [entry.bpb for entry in entries if entry.bpb is not None]
+        if kin in newest and kin != own and len(scores) == len(entries):
+            best[kin] = min(best.get(kin, fmean(scores)), fmean(scores))
+    return [newest[kin] for kin in sorted(best, key=lambda kin: (best[kin], kin))[:TARGETS]]
+
+
+# ---- the process -----------------------------------------------------------------------------
+
+
 @dataclass
 class Planning:
-    """A planner at work."""
+    """A planner at work, or just done: everything it needs and says lies in its folder."""
 
-    process: "subprocess.Popen[bytes]"
-    output: IO[bytes]
-    errors: IO[bytes]
-    asked: int  # number of results known when it was asked
+    folder: Path
     capacity: int  # proposals it may make
+    asked: int  # number of results known when it was asked; -1: by a controller before us
+    process: "subprocess.Popen[bytes] | None" = None  # None: the child of a controller before us
+    patience: float = 0.0  # seconds that one on another host may take
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
 
     @classmethod
-    def start(cls, question: Json, asked: int) -> "Planning":
-        with tempfile.TemporaryFile() as stdin:
-            stdin.write(json.dumps(question).encode())
-            stdin.seek(0)
-            output = tempfile.TemporaryFile()  # noqa: SIM115 - both live as long as the process
-            errors = tempfile.TemporaryFile()  # noqa: SIM115
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "autoresearch.planners"],
-                stdin=stdin,
-                stdout=output,
-                stderr=errors,
-                start_new_session=True,  # Ctrl-C is for the controller
-            )
-        return cls(process, output, errors, asked, question["capacity"])
+    def start(cls, folder: Path, question: Json, asked: int) -> "Planning":
+        """Ask. The question is on disk before the process exists."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "request.json", json.dumps(question | {"folder": str(folder)}))
+        return cls(folder, question["capacity"], asked, launch(folder))
+
+    @classmethod
+    def take_up(cls, folder: Path, patience: float) -> "Planning | None":
+        """Go on with a question of a controller before us; None if it was never written down.
+
+        A planner elsewhere is given `patience` seconds from its start: it may still be at work.
+        """
+        question = read_json(folder / "request.json")
+        if question is None:
+            return None
+        planning = cls(folder, question["capacity"], -1, patience=patience)
+        if planning.answer() is None and not planning.complaint() and not planning.may_live():
+            planning.process = launch(folder)
+        return planning
+
+    def may_live(self) -> bool:
+        """Whether another controller's planner may be at work, here or on another host."""
+        owner = holder(self.folder / OWNER)
+        if owner is None:
+            return False
+        if owner.is_here:
+            return owner.is_alive
+        return silent_seconds(self.folder / OWNER) < self.patience + SPARE_SECONDS
 
     @property
     def is_done(self) -> bool:
         """Whether `poll` has something to say."""
-        return self.process.poll() is not None
+        return self.process.poll() is not None if self.process else not self.may_live()
+
+    def answer(self) -> Wave | None:
+        """The wave, if it has been written whole."""
+        try:
+            return Wave.from_json(json.loads((self.folder / "wave.json").read_bytes()))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+    def complaint(self) -> str:
+        """What it said was wrong."""
+        try:
+            return (self.folder / "problem.txt").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
 
     def poll(self) -> Wave | None:
         """The wave, or None while the planner is at work. Raises PlannerFailed."""
-        if self.process.poll() is None:
+        if not self.is_done:
             return None
-        self.output.seek(0)
-        self.errors.seek(0)
-        text, complaint = self.output.read(), self.errors.read().decode(errors="replace")
-        self.close()
-        try:
-            if self.process.returncode == 0:
-                return Wave.from_json(json.loads(text))
-        except (ValueError, TypeError, KeyError) as error:
-            complaint = f"it answered {plain(text.decode(errors='replace'), 200)!r}: {error!r}"
-        raise PlannerFailed(f"the planner failed: {plain(complaint, 300) or 'without a word'}")
+        wave = self.answer()
+        if wave is None or (self.process and self.process.returncode):
+            said = self.complaint() or self.misfit()
+            raise PlannerFailed(f"the planner failed: {plain(said, 300) or 'without a word'}")
+        return wave
 
-    def close(self) -> None:
-        if self.process.poll() is None:
+    def misfit(self) -> str:
+        try:
+            text = (self.folder / "wave.json").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        return f"it answered {plain(text, 200)!r}, which is no wave" if text else ""
+
+    def spent(self) -> Spent:
+        """What it has cost so far, as it has written down itself."""
+        return spent(self.folder)
+
+    def kill(self) -> None:
+        """End it. What it has written down stays."""
+        if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self.output.close()
-        self.errors.close()
+
+    def discard(self) -> None:
+        """Forget the question and the answer, which are recorded. A conversation is kept."""
+        self.kill()
+        talks = [path for path in self.folder.glob("*.jsonl") if path.stat().st_size]
+        for path in self.folder.iterdir() if talks else ():
+            if path not in talks and path.is_file():
+                path.unlink(missing_ok=True)
+        if not talks:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def launch(folder: Path) -> "subprocess.Popen[bytes]":
+    """The planner of a folder's question, in a session of its own: Ctrl-C is for the controller."""
+    with (
+        (folder / "request.json").open("rb") as stdin,
+        (folder / "wave.json").open("wb") as output,
+        (folder / "problem.txt").open("wb") as errors,
+    ):
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "autoresearch.planners"],
+            stdin=stdin,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )

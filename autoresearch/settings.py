@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
-from autoresearch.experiment import Budget, Scalar, digest
+from autoresearch.experiment import Budget, Json, Scalar, digest
 from autoresearch.layout import write_atomically
 from autoresearch.space import Domain
 
@@ -117,12 +117,50 @@ class Planner:
 
 
 @dataclass(frozen=True)
+class Price:
+    """What a model costs: dollars per million tokens, and multiples of `input` for its cache."""
+
+    input: float
+    output: float
+    cache_write: float = 1.25  # kept for five minutes
+    cache_write_1h: float = 2.0
+    cache_read: float = 0.1
+
+
+@dataclass(frozen=True)
+class Claude:
+    """How Claude is asked for a wave, and how much one may take."""
+
+    model: str = "claude-opus-5-5"
+    effort: str = "high"  # low, medium, high, xhigh or max
+    url: str = ""  # of the API; "": the SDK's own, or ANTHROPIC_BASE_URL
+    cache: str = "5m"  # how long the API keeps the start of a prompt: "5m" or "1h"
+    requests: int = 24  # for one wave, at most
+    max_tokens: int = 16000  # of one answer, its thinking included
+    seconds: float = 900.0  # for one wave, at most
+    patience: float = 60.0  # of them, to wait for a server that is down, limits us, is overloaded
+    mistakes: int = 5  # answers that cannot be used, before a wave is given up
+    smoke_share: float = 0.02  # of an experiment's tokens: the length of a smoke experiment
+    smoke_seconds: float = 120.0  # to wait for one before the conversation goes on
+    smokes: int = 8  # for one wave, at most
+    notes: int = 40  # of the notebook, the newest, that a prompt holds
+    prices: dict[str, Price] = field(default_factory=dict)  # by model
+
+    @classmethod
+    def from_json(cls, record: Json) -> Self:
+        """The inverse of `dataclasses.asdict`."""
+        prices = {model: Price(**price) for model, price in record.get("prices", {}).items()}
+        return cls(**{**record, "prices": prices})
+
+
+@dataclass(frozen=True)
 class Spending:
     """Hard bounds on a campaign, what is in flight counted. 0: no bound."""
 
     experiments: int = 0
     gpu_hours: float = 0.0  # on a CPU: hours of a pilot
     wall_hours: float = 0.0
+    usd_agent: float = 0.0  # dollars for Claude; 0: nothing is spent
 
 
 @dataclass(frozen=True)
@@ -200,6 +238,7 @@ class Settings:
     cluster: Cluster
     seed: int = 1
     planner: Planner = field(default_factory=Planner)
+    claude: Claude = field(default_factory=Claude)
     judge: Judge = field(default_factory=Judge)
     budget: Spending = field(default_factory=Spending)
     pilot: Pilot = field(default_factory=Pilot)

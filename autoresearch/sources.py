@@ -102,6 +102,11 @@ class Sources:
             self._commits[program] = commit
         return self._commits[program]
 
+    def log(self, program: str) -> list[tuple[str, str]]:
+        """A version and its ancestors, newest first: git id and first line of the message."""
+        text = self._git("log", "--format=%H %s", self.commit(program)).decode(errors="replace")
+        return [(line[:40], line[41:]) for line in text.splitlines()]
+
     def diff(self, a: str, b: str) -> str:
         """What changes from version `a` to version `b`, as `unified` shows it."""
         return unified(self.read(a), self.read(b), a[:7], b[:7])
@@ -254,6 +259,15 @@ def bake(text: str, overrides: Mapping[str, Scalar]) -> str:
     for name in sorted(overrides, key=lambda n: span(nodes[n], starts), reverse=True):
         begin, end = span(nodes[name], starts)
         data = data[:begin] + repr(overrides[name]).encode() + data[end:]
+    return data.decode()
+
+
+def skeleton(text: str) -> str:
+    """A program without the values of its Config: equal for programs that differ in them alone."""
+    data, starts = text.encode(), line_starts(text.encode())
+    for node in sorted(defaults(text).values(), key=lambda n: span(n, starts), reverse=True):
+        begin, end = span(node, starts)
+        data = data[:begin] + b"_" + data[end:]
     return data.decode()
 
 

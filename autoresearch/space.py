@@ -131,7 +131,7 @@ def space_to_json(space: Space) -> Json:
     return {name: asdict(domain) for name, domain in space.items()}
 
 
-def space_from_json(record: Json) -> dict[str, Domain]:
+def space_from_json(record: Mapping[str, Json]) -> dict[str, Domain]:
     """The inverse of `space_to_json`."""
     return {
         name: Choice(tuple(d["values"])) if "values" in d else Interval(**d)

@@ -32,7 +32,14 @@ def allowance(history: History, settings: Settings, now: float) -> float:
 
 
 def counted(history: History) -> int:
-    return sum(entry.purpose is not Purpose.replay for entry in history.entries.values())
+    """Experiments that the bound on their number counts: no replays, no smoke experiments."""
+    free = (Purpose.replay, Purpose.smoke)
+    return sum(entry.purpose not in free for entry in history.entries.values())
+
+
+def usd_left(history: History, settings: Settings) -> float:
+    """Dollars that Claude may still be asked for; what it is asked with now counts in full."""
+    return settings.budget.usd_agent - sum(ask.counted for ask in history.asks.values())
 
 
 def reserve(history: History, settings: Settings) -> int:

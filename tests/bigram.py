@@ -59,6 +59,8 @@ def train(run, config, model):
         run.log(loss=loss.item())
 '''
 
+RULES = "Lower bits per byte on words that follow each other. The model is a table.\n"
+
 CONF = """\
 name: bigram
 dir: {task}
@@ -83,6 +85,7 @@ def write_task(root: Path, tokens: int = 4096, program: str = PROGRAM) -> None:
     task = root / "task"
     task.mkdir(parents=True, exist_ok=True)
     (task / "train.py").write_text(program, encoding="utf-8")
+    (task / "program.md").write_text(RULES, encoding="utf-8")
     data = root / "data"
     write_data(data)
     conf = root / "conf"

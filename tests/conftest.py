@@ -1,14 +1,19 @@
-"""What every test shares: which tests run by default, and how Hypothesis searches."""
+"""What every test shares: which run by default, in which process, and how Hypothesis searches."""
 
 import signal
 from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling, Scheduling
 
 # No deadline: a test's speed is a matter for scripts/bench, and a busy machine is no fault.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
+
+SLURM = "tests/slurm/"
+FAULTS = "faults on a real Slurm"  # a property of a test: lines of the fault matrix
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,6 +30,33 @@ def pytest_configure() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+class OneSlurm(LoadFileScheduling):  # type: ignore[misc]  # it has no types
+    """For `--dist=loadfile`: a worker takes whole files, and tests/slurm as if it were one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return SLURM if file.startswith(SLURM) else file
+
+
+@pytest.hookimpl(optionalhook=True)  # there is none with `-p no:xdist`
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    return OneSlurm(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The fault matrix: what was done to a campaign on Slurm, and what became of it.
+
+    Its rows come with the reports of tests, for those may have run in another process.
+    """
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    ends = [r for r in reports if isinstance(r, pytest.TestReport) and r.when == "teardown"]
+    lines = [line for end in ends for name, line in end.user_properties if name == FAULTS]
+    if lines:
+        terminalreporter.section(FAULTS)
+        for line in dict.fromkeys(lines):  # the heading once
+            terminalreporter.write_line(str(line))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from autoresearch.experiment import Json, State
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout
+from autoresearch.node import kernel
 
 NAP = PROGRAM.replace(
     "    batch: int = 8  # rows per step\n",
@@ -176,6 +178,28 @@ class Night:
 
     def node_of(self, entry: Entry) -> str:
         return self.until(lambda h: h.pilots[entry.pilot].node).pilots[entry.pilot].node
+
+    def processes_of(self, entry: Entry) -> set[int]:
+        """All that its pilot's job runs, the script and srun too."""
+        job = self.testbed.run("squeue", "--noheader", "--format=%A", "--jobs", self.job_of(entry))
+        words = ("scontrol", "listpids", job.stdout.strip(), self.node_of(entry))
+        lines = self.testbed.run(*words).stdout.splitlines()[1:]
+        return {int(line.split()[0]) for line in lines if line}
+
+    def kill_job(self, entry: Entry) -> None:
+        """SIGKILL to all of its pilot's job at once: none may notice another's death.
+
+        `scancel --signal=KILL` is no such thing: Slurm cancels the job, and says SIGTERM first.
+        """
+        pilot = int(pilot_record(self, entry.pilot)["pid"])
+        until(lambda: len(kernel.tree(pilot)) >= 3, 60, "for a referee and what it starts")
+        everybody = self.processes_of(entry)
+        assert pilot in everybody
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for each in everybody:
+                with suppress(ProcessLookupError):  # gone with one that was killed before it
+                    os.kill(each, number)
+        until(lambda: not any(map(is_alive, everybody)), 30, "for all of them to be dead")
 
     def end(self, seconds: float = 300.0) -> History:
         """Let it end; its history, in which nothing is lost, twice or left over."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from desks import PROGRAM, Desk, Pilots, open_desk
 
+from autoresearch import asking
 from autoresearch import campaign as story
 from autoresearch.campaign import Campaign
 from autoresearch.cluster.interface import Sighting
@@ -22,6 +23,7 @@ from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.lease import acquire
 from autoresearch.mirror.watching import Watching
+from autoresearch.programs import Programs
 from autoresearch.settings import Judge, Planner, Search, Spending
 from autoresearch.sources import parameters
 from autoresearch.space import Choice, Domain, Interval
@@ -72,15 +74,16 @@ def make(root: Path, **changes: object) -> Campaign:
     }
     desk = open_desk(root, **settings)
     players = Players(desk=desk)
-    quick = replace(desk.settings.cluster, poll_seconds=0.02)
+    quick = replace(desk.settings, cluster=replace(desk.settings.cluster, poll_seconds=0.02))
     return Campaign(
-        replace(desk.settings, cluster=quick),
+        quick,
         desk.layout,
         desk.record,
         desk.sources,
         players,
         acquire(desk.layout.lease),
         Watching(desk.layout, desk.settings),
+        asking.Desk(quick, desk.layout, desk.record, desk.sources, Programs(desk.sources)),
     )
 
 
@@ -121,7 +124,7 @@ def test_nothing_is_crowned_when_nothing_is_better(tmp_path: Path) -> None:
     space: dict[str, Domain] = {"rate": Interval(0.1, 1.0)}
     program = PROGRAM + "    rate: float = 0.5\n"
     campaign = make(tmp_path, search=Search(space, wave=4, rungs=(1, 2), eta=3))
-    campaign.known[campaign.history.baseline.program] = parameters(program)
+    campaign.desk.programs._parameters[campaign.history.baseline.program] = parameters(program)
     history = play(campaign)
     assert history.champion == history.baseline
     assert not history.certifications
@@ -224,10 +227,10 @@ def test_killed_at_any_journal_write_the_next_controller_finishes(
         patch.setattr(type(campaign.record), "append", fragile)
         with pytest.raises(Killed):
             play(campaign)
-    if campaign.planning is not None:
-        campaign.planning.close()
     again = make(tmp_path, budget=Spending(experiments=30))
     history = play(again)
+    for planning in campaign.desk.at_work.values():  # which the next controller has waited for
+        planning.kill()
     assert len(history.entries) <= 30
     assert all(entry.state is State.finished for entry in history.entries.values())
     assert all(entry.attempt == 1 for entry in history.entries.values())
@@ -269,7 +272,7 @@ def test_visits_alone_bring_a_campaign_to_its_end(tmp_path: Path) -> None:
     history = visits[-1].history
     assert history.certifications
     assert all(entry.attempt == 1 for entry in history.entries.values())
-    assert all(campaign.planning is None for campaign in visits)
+    assert not any(campaign.desk.at_work for campaign in visits)
 
 
 @pytest.mark.parametrize("text", ["", "garbage", "[1]"])

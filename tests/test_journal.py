@@ -236,6 +236,6 @@ def test_lines_are_json_with_a_chain(tmp_path: Path) -> None:
     lines = (tmp_path / "000001.jsonl").read_text(encoding="utf-8").splitlines()
     first, second = map(json.loads, lines)
     assert first["type"] == "segment"
-    assert first["schema"] == 2
+    assert first["schema"] == 3
     assert first["previous"] is None
     assert list(second) == ["chain", "b", "n", "t", "type", "z"]

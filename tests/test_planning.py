@@ -1,15 +1,19 @@
 """What a planner is told, and what becomes of its answer. The planners here are the real ones."""
 
+import json
+import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from test_judge import by_width
-from worlds import World, make_settings
+from worlds import Known, World, make_settings
 
-from autoresearch.experiment import Candidate, Failure, Scalar, Wave
+from autoresearch.experiment import Candidate, Failure, Wave
+from autoresearch.planners.protocol import OWNER
 from autoresearch.planning import PlannerFailed, Planning, request
+from autoresearch.process import Identity
 from autoresearch.settings import Planner
 from autoresearch.space import Choice, Domain, Interval
 
@@ -19,8 +23,7 @@ SETTINGS = make_settings(
 )
 
 
-def parameters(program: str) -> Mapping[str, Scalar]:
-    return {"width": 1, "rate": 0.1, "other": "x"}
+PROGRAMS = Known(width=1, rate=0.1, other="x")
 
 
 def answer(planning: Planning) -> Wave:
@@ -42,7 +45,7 @@ def test_a_planner_is_told_every_candidate_with_its_mean_or_failure() -> None:
     world = World(draw, SETTINGS)
     world.settle()
     world.propose({"width": 3}, {"width": 5, "rate": 0.5})
-    question = request(world.history, SETTINGS, 4, parameters)
+    question = request(world.history, SETTINGS, 4, PROGRAMS)
     assert question["capacity"] == 4
     assert question["wave"] == 2
     assert question["defaults"] == {"width": 1, "rate": 0.1}
@@ -58,11 +61,11 @@ def test_a_planner_is_told_every_candidate_with_its_mean_or_failure() -> None:
 
 
 @pytest.mark.parametrize("kind", ["random", "bayes", "greedy", "factorial"])
-def test_every_planner_answers_with_a_wave_inside_the_space(kind: str) -> None:
+def test_every_planner_answers_with_a_wave_inside_the_space(tmp_path: Path, kind: str) -> None:
     settings = replace(SETTINGS, planner=Planner(kind))
     world = World(by_width, settings)
     world.settle()
-    planning = Planning.start(request(world.history, settings, 3, parameters), 0)
+    planning = Planning.start(tmp_path / "0001", request(world.history, settings, 3, PROGRAMS), 0)
     wave = answer(planning)
     assert wave.planner == kind
     assert wave.hypothesis
@@ -72,17 +75,90 @@ def test_every_planner_answers_with_a_wave_inside_the_space(kind: str) -> None:
         assert all(SPACE[name].contains(value) for name, value in proposal.overrides.items())
 
 
-def test_a_planner_that_fails_says_why_in_one_line() -> None:
+def test_a_planner_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
     settings = replace(SETTINGS, planner=Planner("random", {"nonsense": 1}))
     world = World(by_width, settings)
-    planning = Planning.start(request(world.history, settings, 3, parameters), 0)
+    planning = Planning.start(tmp_path / "0001", request(world.history, settings, 3, PROGRAMS), 0)
     with pytest.raises(PlannerFailed, match="nonsense") as failure:
         answer(planning)
     assert "\n" not in str(failure.value)
 
 
-def test_closing_ends_a_planner_at_work() -> None:
-    world = World(by_width, SETTINGS)
-    planning = Planning.start(request(world.history, SETTINGS, 3, parameters), 0)
-    planning.close()
+def ask(folder: Path, kind: str = "random") -> Planning:
+    settings = replace(SETTINGS, planner=Planner(kind))
+    world = World(by_width, settings)
+    world.settle()
+    return Planning.start(folder, request(world.history, settings, 3, PROGRAMS), 7)
+
+
+def test_killing_ends_a_planner_at_work_and_keeps_the_question(tmp_path: Path) -> None:
+    planning = ask(tmp_path / "0001")
+    planning.kill()
+    assert planning.process is not None
     assert planning.process.poll() is not None
+    assert (tmp_path / "0001" / "request.json").exists()
+
+
+def test_an_answer_outlives_the_controller_that_asked(tmp_path: Path) -> None:
+    wave = answer(ask(tmp_path / "0001"))
+    again = Planning.take_up(tmp_path / "0001", 60)
+    assert again is not None
+    assert again.process is None  # nobody is asked twice
+    assert again.is_done
+    assert again.poll() == wave
+    assert again.capacity == 3
+
+
+def test_a_planner_at_work_is_waited_for_by_whoever_comes_next(tmp_path: Path) -> None:
+    folder = tmp_path / "0001"
+    ask(folder).kill()
+    sleeper = subprocess.Popen(["sleep", "60"])
+    owner = Identity.of(sleeper.pid)
+    assert owner is not None
+    (folder / OWNER).write_text(json.dumps(asdict(owner)), encoding="utf-8")
+    (folder / "wave.json").write_text("", encoding="utf-8")
+    again = Planning.take_up(folder, 60)
+    assert again is not None
+    assert again.process is None
+    assert again.poll() is None
+    sleeper.kill()
+    sleeper.wait()
+    assert again.is_done
+
+
+def test_a_planner_that_was_killed_is_asked_the_same_again(tmp_path: Path) -> None:
+    first = answer(ask(tmp_path / "one"))
+    killed = ask(tmp_path / "0001")
+    killed.kill()
+    (killed.folder / "wave.json").write_text("", encoding="utf-8")
+    again = Planning.take_up(killed.folder, 60)
+    assert again is not None
+    assert answer(again) == first
+
+
+def test_half_an_answer_is_a_failure_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "0001"
+    answer(ask(folder))
+    (folder / "wave.json").write_text('{"planner": "ran', encoding="utf-8")
+    (folder / "problem.txt").write_text("planner: nonsense\n", encoding="utf-8")
+    again = Planning.take_up(folder, 60)
+    assert again is not None
+    with pytest.raises(PlannerFailed, match="nonsense"):
+        again.poll()
+
+
+def test_a_question_that_was_never_written_cannot_be_taken_up(tmp_path: Path) -> None:
+    assert Planning.take_up(tmp_path / "0001", 60) is None
+
+
+def test_nothing_is_left_of_an_answer_that_is_recorded_but_what_was_paid_for(
+    tmp_path: Path,
+) -> None:
+    free, dear = ask(tmp_path / "0001"), ask(tmp_path / "0002")
+    answer(free)
+    answer(dear)
+    (dear.folder / "talk.jsonl").write_text("{}\n", encoding="utf-8")
+    free.discard()
+    dear.discard()
+    assert not free.folder.exists()
+    assert [path.name for path in dear.folder.iterdir()] == ["talk.jsonl"]

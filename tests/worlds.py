@@ -7,6 +7,7 @@ ones.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from autoresearch import judge
 from autoresearch.dispatch import line
@@ -25,13 +26,29 @@ from autoresearch.experiment import (
     Wave,
 )
 from autoresearch.history import History
+from autoresearch.programs import Programs
 from autoresearch.settings import Cluster, Data, Judge, Search, Settings, Task, Tier
+from autoresearch.sources import Sources
 
 Outcome = float | Failure
 Draw = Callable[[Candidate, int], Outcome]
 
 BASELINE = "b" * 64
 CELL = Cell("cpu-1", Budget(tokens=1000), "data", "software", "ruler")
+
+
+class Known(Programs):
+    """Programs without texts: one family, with these defaults."""
+
+    def __init__(self, **defaults: Scalar) -> None:
+        super().__init__(Sources(Path("/nowhere")))
+        self.defaults = defaults
+
+    def parameters(self, program: str) -> Mapping[str, Scalar]:
+        return self.defaults
+
+    def family(self, program: str) -> str:
+        return "one"
 
 
 def make_settings(**changes: object) -> Settings:

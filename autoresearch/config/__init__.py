@@ -20,8 +20,9 @@ from autoresearch.config.checks import check, check_ranges
 from autoresearch.config.completion import complete
 from autoresearch.config.composition import compose_plain, conf_folders, in_full
 from autoresearch.config.machine import resolve
-from autoresearch.config.reader import read
+from autoresearch.config.reader import plain, read
 from autoresearch.config.text import from_yaml, to_yaml
+from autoresearch.experiment import Json
 from autoresearch.settings import Settings
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "from_yaml",
     "in_full",
     "preview",
+    "preview_json",
     "to_yaml",
 ]
 
@@ -49,6 +51,12 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] | None = None) -> 
 def preview(overrides: Sequence[str], folders: Sequence[Path] | None = None) -> str:
     """The same as YAML, before anything is looked up on this machine. Raises ConfigError."""
     return to_yaml(composed(overrides, folders))
+
+
+def preview_json(overrides: Sequence[str], folders: Sequence[Path] | None = None) -> Json:
+    """The same as `preview`, for programs. Raises ConfigError."""
+    values: Json = plain(composed(overrides, folders))
+    return values
 
 
 def composed(overrides: Sequence[str], folders: Sequence[Path] | None) -> Settings:

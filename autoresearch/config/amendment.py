@@ -18,6 +18,7 @@ from autoresearch.settings import Settings
 AMENDABLE = (
     "budget.*",
     "planner.*",
+    "claude.*",
     "tracker.*",
     "pilot.*",
     "search.wave",
@@ -42,7 +43,7 @@ AMENDABLE = (
     "cluster.poll_limit",
     "cluster.file_seconds",
 )
-GROUPS = ("budget", "planner", "tracker")  # may be chosen anew as a whole: planner=greedy
+GROUPS = ("budget", "planner", "claude", "tracker")  # may be chosen anew as a whole: planner=greedy
 
 REASONS = {
     "judge": "the error rate and its seeds were promised at the start",

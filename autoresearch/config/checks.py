@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from autoresearch.errors import ConfigError, nearest
 from autoresearch.experiment import Scalar
-from autoresearch.settings import Cluster, Data, Search, Settings, Task, Tier, Tracker
+from autoresearch.settings import Claude, Cluster, Data, Search, Settings, Task, Tier, Tracker
 from autoresearch.space import Choice, Domain
 
 Rule = tuple[str, object, bool, str]  # key, value, whether it is fine, what it should be
@@ -14,12 +14,16 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # a folder's name on every file system
 TIER = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 SOURCES = ("stdlib", "files", "climbmix", "hf")
 BRINGS_FILES = {"stdlib": False, "files": True, "climbmix": False}  # source=hf: as you like
+URL = r"https?://[^\s/@]+(/[^\s@]*)?"
 DATASET = r"[\w.-]+/[\w.-]+"
 TRACKERS = ("files", "wandb")
 OURS = (  # options of sbatch that would undo what we rely on
     *("array", "job-name", "time", "output", "error", "open-mode", "signal", "no-requeue", "wrap"),
     *("test-only", "parsable", "quiet", "wait", "help", "usage", "version", "clusters"),
 )
+ASKS_CLAUDE = ("claude", "mixed")  # planners
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+CACHES = ("5m", "1h")
 MODES = ("auto", "online", "offline")
 RESULTS = ("files", "wandb")
 ONLINE = ("wandb", "online")
@@ -56,6 +60,13 @@ def rules(s: Settings) -> Iterator[Rule]:
     if s.cluster.kind == "slurm" and s.pilot.minutes:
         needed = (s.task.budget.seconds or 0) / 60 + 1
         yield at_least("pilot.minutes (an experiment, and a minute)", s.pilot.minutes, needed)
+    yield at_least("budget.usd_agent", s.budget.usd_agent, 0)
+    yield from claude_rules(s.claude)
+    if s.planner.kind in ASKS_CLAUDE:
+        yield above(f"budget.usd_agent with planner={s.planner.kind}", s.budget.usd_agent, 0)
+        is_priced = s.claude.model in s.claude.prices
+        should = f"a model of claude.prices ({', '.join(s.claude.prices) or 'which is empty'})"
+        yield "claude.model", s.claude.model, is_priced, should
     yield from tracker_rules(s.tracker)
     is_carried = s.cluster.results == "files" or (s.tracker.kind, s.tracker.mode) == ONLINE
     should = "files, or come with tracker=wandb tracker.mode=online"
@@ -183,6 +194,24 @@ def tier_rules(key: str, tier: Tier) -> Iterator[Rule]:
     yield f"{key}.device", tier.device, is_true, f"auto or {cores} (threads={tier.threads})"
 
 
+def claude_rules(claude: Claude) -> Iterator[Rule]:
+    yield one_of("claude.effort", claude.effort, EFFORTS)
+    yield one_of("claude.cache", claude.cache, CACHES)
+    is_url = not claude.url or bool(re.fullmatch(URL, claude.url))
+    yield "claude.url", claude.url, is_url, "an address such as https://api.anthropic.com"
+    for name in ("requests", "max_tokens", "mistakes"):
+        yield at_least(f"claude.{name}", getattr(claude, name), 1)
+    yield "claude.max_tokens", claude.max_tokens, claude.max_tokens <= 21000, "at most 21000"
+    yield above("claude.seconds", claude.seconds, 0)
+    for name in ("patience", "smoke_seconds", "smokes", "notes"):
+        yield at_least(f"claude.{name}", getattr(claude, name), 0)
+    share = claude.smoke_share
+    yield "claude.smoke_share", share, 0 < share <= 0.5, "a share between 0 and 0.5"
+    for model, price in claude.prices.items():
+        for name, value in vars(price).items():
+            yield at_least(f"claude.prices.{model}.{name}", value, 0)
+
+
 def tracker_rules(tracker: Tracker) -> Iterator[Rule]:
     yield one_of("tracker.kind", tracker.kind, TRACKERS)
     yield one_of("tracker.mode", tracker.mode, MODES)
@@ -190,7 +219,7 @@ def tracker_rules(tracker: Tracker) -> Iterator[Rule]:
     yield "tracker.project", tracker.project, is_name, "a name (letters, digits, '.', '_', '-')"
     is_name = bool(re.fullmatch(r"[\w.-]*", tracker.entity))
     yield "tracker.entity", tracker.entity, is_name, "a user or team of W&B, or empty"
-    is_url = not tracker.url or bool(re.fullmatch(r"https?://[^\s/@]+(/[^\s@]*)?", tracker.url))
+    is_url = not tracker.url or bool(re.fullmatch(URL, tracker.url))
     yield "tracker.url", tracker.url, is_url, "a server's address such as https://api.wandb.ai"
     yield at_least("tracker.poll_seconds", tracker.poll_seconds, 1)
 

@@ -17,23 +17,32 @@ from autoresearch.layout import Layout
 from autoresearch.settings import Settings
 
 VERBS: dict[str, tuple[str, ...]] = {  # and what may follow that is no setting
-    "run": ("--cfg", "--continue", "--leave"),
-    "prepare": ("--download", "--force", "--partition", "--slurm"),
-    "probe": ("--force", "--print"),
+    "run": ("--cfg", "--continue", "--json", "--leave"),
+    "prepare": ("--download", "--force", "--json", "--partition", "--slurm"),
+    "probe": ("--force", "--json", "--print"),
     "doctor": ("--json", "--minutes"),
-    "resume": (),
+    "resume": ("--json",),
     "status": ("--json",),
     "show": ("--json",),
-    "diff": (),
-    "report": ("--wandb",),
-    "step": (),
-    "stop": ("--now",),
+    "diff": ("--json",),
+    "source": ("--json", "--output", "-o"),
+    "effects": ("--json", "--program"),
+    "notebook": ("--add", "--json"),
+    "report": ("--json", "--wandb"),
+    "step": ("--json",),
+    "stop": ("--json", "--now"),
     "replay": ("--json",),
-    "promote": (),
+    "promote": ("--json",),
+    "wave": ("done", "submit", "template"),
     "sync": ("--json",),
     "completion": ("bash", "zsh", "fish"),
 }
 
+WAVE: dict[str, tuple[str, ...]] = {  # the same of its words
+    "done": ("--json",),
+    "submit": ("--check", "--json"),
+    "template": ("--json",),
+}
 
 SIMPLE = r"[\w./:-]+"  # what needs no quotes in any shell
 
@@ -61,14 +70,21 @@ def candidates(before: Sequence[str], word: str) -> list[str]:
     verb, *rest = before
     if rest and rest[-1] == "--cfg":
         return ["job"]
-    if verb == "completion" or word.startswith("-"):
-        return list(VERBS.get(verb, ()))
+    if verb in ("completion", "wave") or word.startswith("-"):
+        return own_words(verb, rest, word)
     if verb == "resume" and rest:
         return overrides(word, list(GROUPS), amendable(rest[0]))
     if verb in ("run", "prepare", "doctor"):
         known = with_short_names(rest) if verb == "prepare" else settable(rest)
         return overrides(word, Groups(conf_folders()).names, known)
     return []
+
+
+def own_words(verb: str, rest: Sequence[str], word: str) -> list[str]:
+    """Options of a verb, or the words that it is followed by."""
+    if verb == "wave" and rest:
+        return list(WAVE.get(rest[0], ())) if word.startswith("-") else []
+    return list(VERBS.get(verb, ()))
 
 
 def with_short_names(chosen: Sequence[str]) -> Json:

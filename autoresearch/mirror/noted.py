@@ -22,17 +22,22 @@ def notices(said: Json, now: float | None = None) -> Iterator[str]:
     problem, polled = said.get("problem"), moment(said, "polled")
     if problem and now - polled > SILENCE_SECONDS:
         waiting = said.get("unsent")
-        runs = f"; {waiting} runs wait to be sent" if waiting else ""
+        runs = f"; {plural(waiting, 'run waits', 'runs wait')} to be sent" if waiting else ""
         since = f" since {time.strftime('%H:%M', time.localtime(polled))}" if polled else ""
         yield line(f"W&B has not answered{since} ({problem}){runs}")
     refused = said.get("refused")
     if isinstance(refused, dict) and refused:
         run, why = next(iter(refused.items()))
-        yield line(f"{len(refused)} results from W&B were refused: {run}: {why}")
+        what = plural(len(refused), "result from W&B was", "results from W&B were")
+        yield line(f"{what} refused: {run}: {why}")
     differences = said.get("differences")
     if isinstance(differences, list) and differences:
         more = f", and {len(differences) - 1} more" if len(differences) > 1 else ""
         yield line(f"W&B differs from the journal: {differences[0]}{more}")
+
+
+def plural(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"
 
 
 def moment(said: Json, name: str) -> float:

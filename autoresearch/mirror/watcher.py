@@ -22,6 +22,7 @@ from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.mirror.courier import KEPT
+from autoresearch.mirror.noted import plural
 from autoresearch.mirror.receipt import Receipts
 from autoresearch.mirror.reconcile import finished, is_number, reconcile, sentences
 from autoresearch.mirror.resend import resend
@@ -124,7 +125,8 @@ class Watcher:
             self.layout, tracker, self.listing, live=False, making=making, growing=growing
         )
         if outcome.failed:
-            self.problem = f"{len(outcome.failed)} runs could not be sent: {outcome.complaint}"
+            runs = plural(len(outcome.failed), "run", "runs")
+            self.problem = f"{runs} could not be sent: {outcome.complaint}"
 
     def compare(self, history: History, before: float) -> None:
         """Send again what W&B lacks or has otherwise, a few times at most."""

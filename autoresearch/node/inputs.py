@@ -8,6 +8,18 @@ from autoresearch.layout import Layout, read_json
 from autoresearch.node.failure import AttemptFailed
 from autoresearch.node.progress import Claim
 
+PARAMETERS = "parameters"  # of a run's config: those whose names are taken
+OURS = {  # what a run's config says besides the program's parameters
+    *("experiment", "attempt", "tier", "purpose", "wave", "planner"),
+    *("candidate", "program", "seed", "split", "cell", "device", "budget", "data", "software"),
+    *("ruler", "pilot", PARAMETERS),
+}
+
+
+def place(parameter: str) -> str:
+    """Where a run's config has a parameter of the program."""
+    return f"{PARAMETERS}.{parameter}" if parameter in OURS else parameter
+
 
 def read_experiment(layout: Layout, claim: Claim) -> Experiment:
     """Raises AttemptFailed if the frozen experiment cannot be read."""
@@ -38,8 +50,11 @@ def run_of(layout: Layout, campaign: str, tier: str, attempt: Attempt, config: J
 
 def identity(experiment: Experiment, result: Result) -> Json:
     """All that identifies an experiment, flat: what W&B can filter, group and plot by."""
+    parameters = result.parameters or experiment.candidate.overrides
+    taken = {name: value for name, value in parameters.items() if name in OURS}
     return {
-        **(result.parameters or experiment.candidate.overrides),
+        **{name: value for name, value in parameters.items() if name not in OURS},
+        **({PARAMETERS: taken} if taken else {}),
         "candidate": experiment.candidate.key,
         "program": experiment.candidate.program,
         "seed": experiment.seed,

@@ -5,10 +5,14 @@ A request that cannot be used ends with one line on stderr and exit code 1.
 
 import json
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 from autoresearch.errors import ConfigError, UserError
-from autoresearch.planners.protocol import Request
+from autoresearch.layout import write_atomically
+from autoresearch.planners.protocol import OWNER, Request
 from autoresearch.planners.table import propose
+from autoresearch.process import Identity
 
 
 def read(text: str) -> Request:
@@ -23,7 +27,10 @@ def read(text: str) -> Request:
 
 def main() -> int:
     try:
-        wave = propose(read(sys.stdin.read()))
+        request = read(sys.stdin.read())
+        if request.folder:
+            write_atomically(Path(request.folder) / OWNER, json.dumps(asdict(Identity.mine())))
+        wave = propose(request)
     except UserError as error:
         sys.stderr.write(f"planner: {error}\n")
         return 1

@@ -19,6 +19,7 @@ from autoresearch.planners.points import Key, Point, change, key
 from autoresearch.space import Domain, names, space_from_json, space_to_json
 
 SCHEMA = 1  # of a request
+OWNER = "owner.json"  # in a question's folder: the process that answers it
 
 S = TypeVar("S")
 
@@ -58,8 +59,27 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Target:
+    """Another program whose parameters are worth a search, and what its family has taught."""
+
+    program: str
+    space: Mapping[str, Domain]
+    defaults: Point
+    trials: tuple[Trial, ...] = ()
+
+    @classmethod
+    def from_json(cls, record: Json) -> Self:
+        space, trials = space_from_json(record["space"]), map(Trial.from_json, record["trials"])
+        return cls(**{**record, "space": space, "trials": tuple(trials)})
+
+
+@dataclass(frozen=True)
 class Request:
-    """Everything a planner may look at. Trials come in the order of their proposal."""
+    """Everything a planner may look at. Trials come in the order of their proposal.
+
+    The last six fields are for planners that write programs or ask Claude; `folder` is where one
+    that is interrupted keeps what it must not do twice.
+    """
 
     planner: str
     seed: int
@@ -70,6 +90,12 @@ class Request:
     trials: tuple[Trial, ...] = ()
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     schema: int = SCHEMA
+    targets: tuple[Target, ...] = ()
+    claude: Json = field(default_factory=dict)  # settings.Claude
+    usd: float = 0.0  # dollars that may be spent on this wave
+    campaign: str = ""  # its directory
+    task: str = ""  # the directory of program.md
+    folder: str = ""  # of this question
 
     def __post_init__(self) -> None:
         if not self.space:
@@ -106,8 +132,10 @@ class Request:
         return Wave(self.planner, reason, (), exhausted)
 
     def to_json(self) -> Json:
+        targets = [asdict(t) | {"space": space_to_json(t.space)} for t in self.targets]
         trials = [asdict(trial) for trial in self.trials]
-        return asdict(self) | {"space": space_to_json(self.space), "trials": trials}
+        whole = asdict(self) | {"space": space_to_json(self.space), "trials": trials}
+        return whole | {"targets": [t | {"trials": list(t["trials"])} for t in targets]}
 
     @classmethod
     def from_json(cls, record: Json) -> Self:
@@ -118,6 +146,7 @@ class Request:
                     **record,
                     "space": space_from_json(record["space"]),
                     "trials": tuple(Trial.from_json(trial) for trial in record["trials"]),
+                    "targets": tuple(map(Target.from_json, record.get("targets", ()))),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -11,8 +11,11 @@ from autoresearch.planners.protocol import Request, read_settings
 
 PLANNERS: Mapping[str, str] = {
     "bayes": "autoresearch.planners.bayes",
+    "claude": "autoresearch.planners.claude",
+    "external": "autoresearch.planners.external",
     "factorial": "autoresearch.planners.factorial",
     "greedy": "autoresearch.planners.greedy",
+    "mixed": "autoresearch.planners.mixed",
     "random": "autoresearch.planners.sampling",
 }
 

@@ -12,7 +12,8 @@ from typing import Self
 from rich.console import Console
 from rich.live import Live
 
-from autoresearch.campaign import Campaign, results
+from autoresearch.asking import results
+from autoresearch.campaign import Campaign
 from autoresearch.experiment import State
 from autoresearch.mirror.noted import training
 from autoresearch.report.summary import summarize

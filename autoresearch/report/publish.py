@@ -11,6 +11,8 @@ from autoresearch.layout import Layout
 from autoresearch.report import results, table
 from autoresearch.report.view import View
 
+FILES = ("results.tsv", "progress.png")
+
 
 def publish(view: View, console: Console | None = None) -> None:
     """Raises CampaignError if report/ cannot be written; then it is shown all the same."""
@@ -19,11 +21,11 @@ def publish(view: View, console: Console | None = None) -> None:
     folder = Layout(Path(view.directory)).report
     try:
         folder.mkdir(exist_ok=True)
-        results.write(view, folder / "results.tsv")
+        results.write(view, folder / FILES[0])
     except OSError as error:
         raise CampaignError(f"{folder} should be writable, but: {error.strerror}") from error
     draw(view.directory)
-    console.print(f"{folder}/results.tsv, progress.png", style="dim", soft_wrap=True, markup=False)
+    console.print(f"{folder}/{', '.join(FILES)}", style="dim", soft_wrap=True, markup=False)
 
 
 def draw(directory: str) -> None:

@@ -10,10 +10,11 @@ from functools import cached_property
 from statistics import fmean
 
 from autoresearch import journal
-from autoresearch.entry import Crown, Entry
+from autoresearch.entry import Ask, Crown, Entry, Purpose
 from autoresearch.experiment import Candidate, Cell, Scalar, Seconds, State
 from autoresearch.history import History
 from autoresearch.report.view import (
+    AgentView,
     CellView,
     CertificationView,
     ChampionView,
@@ -82,7 +83,8 @@ def summarize(
     summary = Summary(history, settings, sources)
     cells = tuple(cell_view(summary, tier, cell) for tier, cell in history.tiers.items())
     busy = {e.pilot for e in history.active.values() if e.state is State.running}
-    results = [e.result for e in history.entries.values() if e.result and e.result.failure]
+    tried = [e for e in history.entries.values() if e.purpose is not Purpose.smoke]
+    results = [entry.result for entry in tried if entry.result and entry.result.failure]
     return View(
         name=history.name,
         directory=str(sources.path.parent),
@@ -104,6 +106,8 @@ def summarize(
         },
         failures=Counter(result.failure.value for result in results if result.failure),
         planner=settings.planner.kind,
+        agent=agent_view(list(history.asks.values()), settings.budget.usd_agent),
+        notes=tuple(note.text for note in history.notes),
         state="ended" if history.ended else "running",
         end_reason=history.ended,
         pilots_busy=len(busy),
@@ -115,6 +119,26 @@ def summarize(
             node: len(history.failed_on[node])
             for node in history.bad_nodes(settings.cluster.exclude_after)
         },
+    )
+
+
+def agent_view(asks: Sequence[Ask], limit: float) -> AgentView | None:
+    """What was asked for money. Asks that could spend nothing are not Claude's."""
+    paid = [ask for ask in asks if ask.usd > 0 or ask.requests]
+    if not paid:
+        return None
+    tokens = Counter[str]()
+    for ask in paid:
+        tokens.update({name: int(count) for name, count in ask.tokens.items()})
+    prompt = sum(count for name, count in tokens.items() if name != "output")
+    return AgentView(
+        spent=sum(ask.spent for ask in paid),
+        limit=limit,
+        waves=len(paid),
+        requests=sum(ask.requests for ask in paid),
+        cache_share=tokens["cache_read"] / prompt if prompt else 0.0,
+        is_asked=paid[-1].ended is None,
+        problem=paid[-1].problem,
     )
 
 

@@ -234,6 +234,7 @@ def footer(view: View) -> Text:
     lines = [f"spent {' · '.join(budget(view).values())}"]
     if view.planner:
         lines.append(f"planner {view.planner}")
+    lines += agent(view)
     if view.failures:
         counts = (f"{name} {n}" for name, n in sorted(view.failures.items()))
         lines.append(f"failures {', '.join(counts)}")
@@ -244,6 +245,21 @@ def footer(view: View) -> Text:
         nodes = (f"{name} (failed {n} times)" for name, n in view.avoided.items())
         lines.append(f"nodes avoided {', '.join(nodes)}")
     return Text("\n".join(lines))
+
+
+def agent(view: View) -> list[str]:
+    """What Claude has cost, and why bayes stood in for it last, if it did."""
+    if view.agent is None:
+        return []
+    seen = view.agent
+    asked = f"{seen.waves} wave{'s' * (seen.waves != 1)}, {seen.requests} requests"
+    cache = f"{seen.cache_share:.0%} of prompts from the cache"
+    lines = [f"Claude ${seen.spent:.2f} of ${seen.limit:g} · {asked} · {cache}"]
+    if seen.is_asked:
+        return [f"{lines[0]} · at work on a wave"]
+    return (
+        [*lines, f"bayes stood in for Claude: {one_line(seen.problem)}"] if seen.problem else lines
+    )
 
 
 def units(view: View) -> dict[str, str]:
@@ -311,7 +327,8 @@ def live(view: View) -> RenderableType:
     """Budget bars, where it stands, the last results: for rich.live.Live."""
     running = [training(view)] if view.training else []
     parts = (bars(view), progress_line(view), last_results(view))
-    return Group(*parts, *running, *notices(view))
+    asked = [Text(line, style="dim", overflow="ellipsis") for line in agent(view)]
+    return Group(*parts, *asked, *running, *notices(view))
 
 
 def training(view: View) -> Table:

@@ -12,6 +12,7 @@ from autoresearch.experiment import Scalar, Seconds, plain
 
 FINISHED = ("keep", "discard", "crash")
 BRIEF = 42  # characters: two lines of a column in a narrow terminal
+FREE = ("replay", "smoke")  # not counted by the budget's bound on experiments
 TESTS = ("crown", "certify", "replay")  # their descriptions say what was tested, not what changed
 
 
@@ -105,6 +106,19 @@ class CrownView:
 
 
 @dataclass(frozen=True)
+class AgentView:
+    """What Claude has been asked for, and what it cost."""
+
+    spent: float  # dollars, of answers that are there
+    limit: float  # dollars
+    waves: int
+    requests: int
+    cache_share: float  # of all prompt tokens: those that the API still had
+    is_asked: bool  # it is at work on a wave now
+    problem: str = ""  # why its share of the last wave had to be filled, if so
+
+
+@dataclass(frozen=True)
 class View:
     """A whole campaign at one moment."""
 
@@ -120,6 +134,8 @@ class View:
     limits: Mapping[str, float] = field(default_factory=dict)  # the same names; 0: no bound
     failures: Mapping[str, int] = field(default_factory=dict)
     planner: str = ""
+    agent: AgentView | None = None  # None: Claude was never asked
+    notes: tuple[str, ...] = ()  # the notebook, newest last
     state: str = "running"  # or "ended"
     end_reason: str = ""
     pilots_busy: int = 0
@@ -141,8 +157,8 @@ class View:
 
     @property
     def finished(self) -> int:
-        """How many of the experiments in `spent` have a result; replays cost no budget."""
-        return sum(row.is_finished and row.purpose != "replay" for row in self.rows)
+        """How many of the experiments in `spent` have a result."""
+        return sum(row.is_finished and row.purpose not in FREE for row in self.rows)
 
     @property
     def is_on_cpus(self) -> bool:

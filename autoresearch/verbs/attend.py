@@ -19,7 +19,9 @@ from autoresearch.campaign import Campaign
 from autoresearch.report.live import Progress
 from autoresearch.report.publish import publish
 from autoresearch.report.summary import summarize
-from autoresearch.verbs.find import running
+from autoresearch.report.table import Display
+from autoresearch.verbs import find
+from autoresearch.verbs.answer import answer, status_json
 
 UNFINISHED = 75  # EX_TEMPFAIL: start us again
 JOB = "A job of slurm/campaign.sbatch puts itself into the queue again"
@@ -33,8 +35,19 @@ class Leave(BaseException):
         self.code = code
 
 
-def attend(campaign: Campaign) -> int:
-    """Run the campaign to its end; return the exit code."""
+def attend(campaign: Campaign, *, as_json: bool) -> int:
+    """Run the campaign to its end, or as far as a signal lets it; return the exit code."""
+    code = stay(campaign)
+    if campaign.history.ended:
+        view = summarize(campaign.history, campaign.settings, campaign.sources)
+        publish(view, Display(stderr=as_json))
+    if as_json:
+        answer(status_json(find.read(str(campaign.layout.root))))
+    return code
+
+
+def stay(campaign: Campaign) -> int:
+    """Look after the campaign until it ends or we must leave; return the exit code."""
     root = campaign.layout.root
     over = f"has ended ({campaign.history.ended}); `autoresearch resume` goes on"
     tell(f"campaign {root}{' ' + over if campaign.history.ended else ''}")
@@ -52,7 +65,6 @@ def attend(campaign: Campaign) -> int:
     finally:
         campaign.record.journal.close()
         campaign.lease.release()
-    publish(summarize(campaign.history, campaign.settings, campaign.sources))
     return 1 if reason.startswith("the baseline failed") else 0
 
 
@@ -95,7 +107,7 @@ def signals(campaign: Campaign, screen: Screen) -> Iterator[None]:
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         at_once = bool(campaign.stopping)
-        runs = running(campaign.history)
+        runs = find.running(campaign.history)
         screen.notify(
             f"ending {runs} now" if at_once else f"finishing {runs}; Ctrl-C again ends them now"
         )

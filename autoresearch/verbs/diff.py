@@ -5,15 +5,17 @@ import sys
 
 from autoresearch.experiment import Candidate, plain
 from autoresearch.history import History
+from autoresearch.names import candidate_named
 from autoresearch.sources import Sources, bake, unified
 from autoresearch.verbs import find
+from autoresearch.verbs.answer import answer
 
 
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
-    mine = find.candidate(campaign.history, options.experiment)
+    mine = candidate_named(campaign.history, options.experiment)
     if options.other:
-        other = find.candidate(campaign.history, options.other)
+        other = candidate_named(campaign.history, options.other)
     elif mine.overrides:
         other = Candidate(mine.program)
     else:
@@ -21,7 +23,9 @@ def main(options: argparse.Namespace) -> int:
     old, new = (text(campaign.sources, candidate) for candidate in (other, mine))
     names = options.other or "parent", options.experiment
     difference = unified(old, new, *names)
-    if difference:
+    if options.json:
+        answer({"a": names[1], "b": names[0], "diff": difference})
+    elif difference:
         print(fit(difference, is_terminal=sys.stdout.isatty()), end="")
     else:
         print(f"nothing differs: {reason(campaign.history, names)}", file=sys.stderr)

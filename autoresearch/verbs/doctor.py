@@ -1,7 +1,6 @@
 """`autoresearch doctor`: whether a campaign would work here, and what to do about it if not."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from rich.text import Text
 from autoresearch import config
 from autoresearch.doctor.advice import Finding, State
 from autoresearch.doctor.examine import examine
+from autoresearch.verbs.answer import answer
 
 STYLES = {State.ok: "green", State.problem: "bold red", State.unknown: "yellow", State.note: "dim"}
 NARROWEST = 20  # columns; a pipe has the width that COLUMNS says
@@ -24,8 +24,7 @@ def main(options: argparse.Namespace) -> int:
     findings = examine(config.compose(options.overrides), options.minutes, tell)
     breaks = any(finding.breaks for finding in findings)
     if options.json:
-        record = {"schema": 1, "ok": not breaks, "findings": [f.to_json() for f in findings]}
-        print(json.dumps(record, indent=1))
+        answer({"ok": not breaks, "findings": [finding.to_json() for finding in findings]})
     else:
         is_given = sys.stdout.isatty() or "COLUMNS" in os.environ
         console = Console(width=None if is_given else PIPE_WIDTH)

@@ -1,7 +1,5 @@
 """What the reading verbs share: a campaign as it stands, and what a user names in it."""
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +9,10 @@ from autoresearch.experiment import Candidate, State
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout
+from autoresearch.names import named
 from autoresearch.opening import effective, existing
 from autoresearch.settings import Settings
 from autoresearch.sources import Sources
-
-ROLES = {"baseline", "champion"}
-SHOWN = 5  # names in a message
 
 
 @dataclass(frozen=True)
@@ -41,47 +37,10 @@ def read(directory: str) -> Campaign:
     return Campaign(layout, effective(layout), history, Sources(layout.sources))
 
 
-def named(history: History, name: str) -> Entry | Candidate:
-    """What `name` stands for: `champion`, `baseline`, or the start of an id or a candidate's key.
-
-    Raises CampaignError unless it is one thing.
-    """
-    known = names(history)
-    found = [name] if name in ROLES else begin_with(name, known.keys() - ROLES)
-    if len(found) == 1:
-        return known[found[0]]
-    if found:
-        some = ", ".join(found[:SHOWN]) + ", ..." * (len(found) > SHOWN)
-        problem = f"{len(found)} begin so: {some}; give more of one"
-    elif close := difflib.get_close_matches(name, known, n=1):
-        problem = f"there is none; did you mean '{close[0]}'?"
-    else:
-        problem = "there is none; take one from report/results.tsv, or `champion` or `baseline`"
-    raise CampaignError(f"there should be one experiment or candidate '{name}', but {problem}")
-
-
-def begin_with(start: str, words: Iterable[str]) -> list[str]:
-    return sorted(word for word in words if word.startswith(start))
-
-
-def names(history: History) -> dict[str, Entry | Candidate]:
-    """Everything that can be named, by its full name."""
-    roles = {"champion": history.champion, "baseline": history.baseline}
-    tried = [entry.experiment.candidate for entry in history.entries.values()]
-    candidates = {candidate.key: candidate for candidate in (*roles.values(), *tried)}
-    return {**roles, **candidates, **history.entries}
-
-
 def entry(history: History, name: str) -> Entry:
     """The experiment of this name, or the first of the candidate of this name."""
     found = named(history, name)
     return found if isinstance(found, Entry) else first(history, found)
-
-
-def candidate(history: History, name: str) -> Candidate:
-    """The candidate of this name, or that of the experiment of this name."""
-    found = named(history, name)
-    return found.experiment.candidate if isinstance(found, Entry) else found
 
 
 def first(history: History, candidate: Candidate) -> Entry:
@@ -106,5 +65,12 @@ def is_champion(history: History, candidate: Candidate) -> bool:
 
 def running(history: History) -> str:
     """How many experiments run now, in words."""
-    count = sum(entry.state is State.running for entry in history.active.values())
-    return f"{count} experiment{'s' * (count != 1)}"
+    return plural(running_count(history), "experiment")
+
+
+def running_count(history: History) -> int:
+    return sum(entry.state is State.running for entry in history.active.values())
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

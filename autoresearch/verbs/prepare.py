@@ -19,25 +19,35 @@ from autoresearch.cluster.environment import scrubbed
 from autoresearch.cluster.errand import Errand
 from autoresearch.errors import ClusterError, ConfigError, DataError
 from autoresearch.experiment import digest
-from autoresearch.layout import Layout
+from autoresearch.layout import Layout, read_json
 from autoresearch.settings import Settings
+from autoresearch.verbs.answer import answer
 
 LAG_SECONDS = 5.0  # for a file to be seen here, besides cluster.file_seconds
 
 
 def main(options: argparse.Namespace) -> int:
     settings = config.compose(config.in_full(options.overrides))
+    code = prepare(options, settings)
+    if options.json and code == 0:
+        directory, made = settings.task.data.directory, read_json(manifest(settings))
+        answer({"directory": directory, "manifest": made})
+    return code
+
+
+def prepare(options: argparse.Namespace, settings: Settings) -> int:
+    """Here or as a job; the exit code."""
     script = Path(settings.task.dir) / "prepare.py"
     if not script.exists():
         raise DataError(f"{script} should make this task's data, but does not exist")
     words = [str(script), "--settings", json.dumps(asdict(settings.task.data))]
     words += ["--force"] if options.force else []
     if options.download:
-        return run([*words, "--download"])
+        return run([*words, "--download"], options)
     is_for_slurm = options.slurm or options.partition
     if is_for_slurm and (options.force or not manifest(settings).exists()):
-        return as_job(settings, words, options.partition)
-    code = run(words)
+        return as_job(settings, words, options)
+    code = run(words, options)
     if code == 0:
         opening.check_data(settings)
     return code
@@ -47,9 +57,10 @@ def manifest(settings: Settings) -> Path:
     return Path(settings.task.data.directory) / "manifest.json"
 
 
-def run(words: Sequence[str]) -> int:
+def run(words: Sequence[str], options: argparse.Namespace) -> int:
     """The exit code of prepare.py. Ctrl-C reaches it too, and it says what it leaves behind."""
-    with subprocess.Popen([sys.executable, *words]) as process:
+    output = sys.stderr if options.json else None
+    with subprocess.Popen([sys.executable, *words], stdout=output) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:
@@ -61,16 +72,16 @@ def run(words: Sequence[str]) -> int:
 # ---- as a job --------------------------------------------------------------------------------
 
 
-def as_job(settings: Settings, words: Sequence[str], partition: str) -> int:
+def as_job(settings: Settings, words: Sequence[str], options: argparse.Namespace) -> int:
     if settings.cluster.kind != "slurm":
         raise ConfigError(
             f"--slurm should come with a Slurm cluster, but cluster.kind is "
             f"{settings.cluster.kind}; say cluster=NAME (`autoresearch probe` writes one)"
         )
-    if settings.task.data.is_on_hub and (code := run([*words, "--download"])):
+    if settings.task.data.is_on_hub and (code := run([*words, "--download"], options)):
         return code
     ours = errand_of(settings, words)
-    job = errand.start(settings.cluster, ours, partition, tell)
+    job = errand.start(settings.cluster, ours, options.partition, tell)
     log = ours.log_of(job)
     try:
         wrong = errand.follow(job, log, tell, settings.cluster.file_seconds)

@@ -12,6 +12,7 @@ from autoresearch.cluster.site import Site
 from autoresearch.cluster.survey import read_site
 from autoresearch.errors import ClusterError, ConfigError
 from autoresearch.layout import write_atomically
+from autoresearch.verbs.answer import answer
 
 NAME = r"[A-Za-z][A-Za-z0-9_-]*"  # one that Hydra takes for text: cluster=NAME
 OURS = {"local", "local_gpu"}  # a site's file of that name would hide ours
@@ -26,13 +27,14 @@ def main(options: argparse.Namespace) -> int:
     name = name or site_name(site)
     proposal = propose(site)
     text = render(proposal, name, time.strftime("%Y-%m-%d"))
-    if options.print:
-        print(text, end="")
-        return 0
-    check_free(place(name), options.force)
-    place(name).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(place(name), text)
-    print(summary(proposal, name))
+    if not options.print:
+        check_free(place(name), options.force)
+        place(name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(place(name), text)
+    if options.json:
+        answer({"name": name, "file": "" if options.print else str(place(name)), "text": text})
+    else:
+        print(text if options.print else f"{summary(proposal, name)}\n", end="")
     return 0
 
 

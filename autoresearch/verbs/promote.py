@@ -14,6 +14,7 @@ from autoresearch.lease import is_held
 from autoresearch.settings import Settings, Spending
 from autoresearch.spending import allowance
 from autoresearch.verbs import find
+from autoresearch.verbs.answer import answer
 
 
 def main(options: argparse.Namespace) -> int:
@@ -25,7 +26,11 @@ def main(options: argparse.Namespace) -> int:
     layout.promotions.mkdir(parents=True, exist_ok=True)
     wish = json.dumps({"experiment": entry.experiment.id})
     write_atomically(layout.promotions / f"{secrets.token_hex(4)}.json", wish)
-    print(f"candidate {candidate.key} will be tested against the champion {when(campaign)}")
+    next_step = when(campaign)
+    if options.json:
+        answer({"experiment": entry.experiment.id, "candidate": candidate.key, "next": next_step})
+    else:
+        print(f"candidate {candidate.key} will be tested against the champion {next_step}")
     return 0
 
 

@@ -5,7 +5,6 @@ settings, and one pilot. The journal is not touched, so this is safe while a con
 """
 
 import argparse
-import json
 import os
 import secrets
 import sys
@@ -25,14 +24,18 @@ from autoresearch.layout import Layout
 from autoresearch.placement import life
 from autoresearch.settings import NodeSettings, Tracker
 from autoresearch.verbs import find
+from autoresearch.verbs.answer import answer
 
 
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
     experiment, tier = chosen(campaign, options.experiment)
     result = again(campaign, experiment, tier)
-    answer = compare(experiment, recorded(campaign.history, experiment, tier), result)
-    print(json.dumps(answer, indent=1) if options.json else sentence(answer))
+    compared = compare(experiment, recorded(campaign.history, experiment, tier), result)
+    if options.json:
+        answer(compared)
+    else:
+        print(sentence(compared))
     return 0 if result.failure is None else 1
 
 
@@ -125,13 +128,13 @@ def compare(experiment: Experiment, recorded: float | None, result: Result) -> J
     }
 
 
-def sentence(answer: Json) -> str:
-    if answer["failure"]:
-        return f"{answer['experiment']}: {answer['failure']}: {answer['reason']}"
-    if answer["difference"] is None:
-        return f"{answer['experiment']}: {answer['again']:.6f} bits per byte, without a record"
-    same = "identical" if answer["difference"] == 0 else f"{answer['difference']:+.6f}"
+def sentence(compared: Json) -> str:
+    if compared["failure"]:
+        return f"{compared['experiment']}: {compared['failure']}: {compared['reason']}"
+    if compared["difference"] is None:
+        return f"{compared['experiment']}: {compared['again']:.6f} bits per byte, without a record"
+    same = "identical" if compared["difference"] == 0 else f"{compared['difference']:+.6f}"
     return (
-        f"{answer['experiment']}: recorded {answer['recorded']:.6f}, "
-        f"again {answer['again']:.6f} bits per byte ({same})"
+        f"{compared['experiment']}: recorded {compared['recorded']:.6f}, "
+        f"again {compared['again']:.6f} bits per byte ({same})"
     )

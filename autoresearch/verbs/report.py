@@ -11,10 +11,12 @@ from pathlib import Path
 
 from autoresearch.errors import CampaignError, UserError
 from autoresearch.experiment import Json
-from autoresearch.report.publish import publish
+from autoresearch.report.publish import FILES, publish
 from autoresearch.report.summary import summarize
+from autoresearch.report.table import Display
 from autoresearch.tracking import server
 from autoresearch.verbs import find
+from autoresearch.verbs.answer import answer, status_json
 
 COMMAND = (sys.executable, "-P", "-m", "autoresearch.report.workspace")
 PATIENCE = 300.0  # seconds for all that W&B is asked
@@ -24,13 +26,24 @@ def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
     if options.wandb:
         check(campaign)
-    publish(summarize(campaign.history, campaign.settings, campaign.sources))
-    if options.wandb:
-        answer = post(campaign)
-        if answer["gone"]:
-            print(f"{answer['gone']} is no longer there: made a new report", file=sys.stderr)
-        print(f"W&B report: {answer['url']}")
+    console = Display(stderr=options.json)
+    publish(summarize(campaign.history, campaign.settings, campaign.sources), console)
+    url = at_wandb(campaign) if options.wandb else ""
+    if options.json:
+        files = [str(campaign.layout.report / name) for name in FILES]
+        answer({"files": files, "url": url, "view": status_json(campaign)})
+    elif url:
+        print(f"W&B report: {url}")
     return 0
+
+
+def at_wandb(campaign: find.Campaign) -> str:
+    """Save the report at W&B and say if it had to be a new one; its URL."""
+    saved = post(campaign)
+    if saved["gone"]:
+        print(f"{saved['gone']} is no longer there: made a new report", file=sys.stderr)
+    url: str = saved["url"]
+    return url
 
 
 def check(campaign: find.Campaign) -> None:

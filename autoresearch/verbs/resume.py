@@ -8,4 +8,5 @@ from autoresearch.verbs.attend import attend
 
 
 def main(options: argparse.Namespace) -> int:
-    return attend(opening.resume(Path(options.directory), options.overrides))
+    campaign = opening.resume(Path(options.directory), options.overrides)
+    return attend(campaign, as_json=options.json)

@@ -1,16 +1,17 @@
 """`autoresearch show`: everything about one experiment, from the question to the result."""
 
 import argparse
-import json
 from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.text import Text
 
 from autoresearch.entry import Entry
-from autoresearch.experiment import Attempt, Json, plain
+from autoresearch.experiment import Attempt, Candidate, Json, Proposal, plain
+from autoresearch.history import History
 from autoresearch.layout import Layout, read_json
 from autoresearch.verbs import find
+from autoresearch.verbs.answer import answer
 
 TIMES = ("started", "ended")  # of a result, Unix time
 LOG_LINES = 20  # of the last attempt, shown to people
@@ -21,7 +22,7 @@ def main(options: argparse.Namespace) -> int:
     entry = find.entry(campaign.history, options.experiment)
     record = everything(campaign, entry)
     if options.json:
-        print(json.dumps(record, indent=1))
+        answer(record)
     else:
         tell(record, log_tail(campaign.layout, entry))
     return 0
@@ -31,15 +32,15 @@ def everything(campaign: find.Campaign, entry: Entry) -> Json:
     """One JSON object. `result` is result.json of the last attempt, complete."""
     last = entry.current
     return {
-        "schema": 1,
         **entry.experiment.to_json(),
         "candidate_key": entry.experiment.candidate.key,
         "commit": campaign.sources.commit(entry.experiment.candidate.program),
         "purpose": entry.purpose,
         "tier": entry.tier,
         "wave": entry.wave,
-        "hypothesis": campaign.history.waves[entry.wave - 1][0].hypothesis if entry.wave else "",
+        **idea(campaign.history, entry),
         "description": entry.description,
+        "lineage": lineage(campaign, entry.experiment.candidate.program),
         "state": entry.state.name,
         "attempts": entry.attempt,
         "lost": entry.losses,
@@ -47,6 +48,32 @@ def everything(campaign: find.Campaign, entry: Entry) -> Json:
         "result": read_json(campaign.layout.result(last)) if entry.attempt else None,
         "directory": str(campaign.layout.experiment(entry.experiment.id)),
     }
+
+
+def idea(history: History, entry: Entry) -> Json:
+    """Whose idea it was, what the wave was to find out, and the effect that was hoped for."""
+    if not entry.wave:
+        return {"planner": "", "hypothesis": "", "expected": None}
+    wave = history.waves[entry.wave - 1][0]
+    candidate = entry.experiment.candidate
+    hoped = [p.expected for p in wave.proposals if is_of(p, candidate)]
+    return {
+        "planner": entry.planner or wave.planner,
+        "hypothesis": wave.hypothesis,
+        "expected": hoped[0] if hoped else None,
+    }
+
+
+def is_of(proposal: Proposal, candidate: Candidate) -> bool:
+    """Whether a candidate came of this proposal: it leaves out what equals its program's values."""
+    same_program = proposal.program in ("", candidate.program)
+    return same_program and candidate.overrides.items() <= proposal.overrides.items()
+
+
+def lineage(campaign: find.Campaign, program: str) -> list[str]:
+    """The program's ancestors, itself first: its commit, and why it was written."""
+    log = campaign.sources.log(program)
+    return [f"{commit[:7]} {message}" for commit, message in log]
 
 
 def place(campaign: find.Campaign, entry: Entry) -> Json:
@@ -77,6 +104,8 @@ def fields(record: Json) -> Text:
 
 def words(key: str, value: object) -> str:
     """A value for people: times are local, seconds have one decimal."""
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
     if isinstance(value, dict):
         return ", ".join(f"{name}={short(key, inner)}" for name, inner in value.items())
     if key in TIMES and isinstance(value, float):

@@ -1,30 +1,23 @@
 """`autoresearch status`: where a campaign stands, for people or as JSON."""
 
 import argparse
-import json
-from dataclasses import asdict
 
 from rich.console import Console
 
 from autoresearch.journal import now
-from autoresearch.layout import read_json
 from autoresearch.lease import holder, is_held
-from autoresearch.mirror.noted import noted, training
-from autoresearch.report.summary import summarize
 from autoresearch.report.table import headline, live
 from autoresearch.report.view import View
 from autoresearch.verbs import find
+from autoresearch.verbs.answer import answer, status_json, view_of
 
 
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
-    lines = (read_json(campaign.layout.notices) or {}).get("notices")
-    known = [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
-    where = (campaign.history, campaign.settings, campaign.sources)
-    view = summarize(*where, notices=known, training=training(noted(campaign.layout)))
     if options.json:
-        print(json.dumps({"schema": 1, **asdict(view)}, indent=1))
+        answer(status_json(campaign))
         return 0
+    view = view_of(campaign)
     console = Console()
     console.print(headline(view))
     console.print(live(view))

@@ -14,7 +14,9 @@ from autoresearch.journal import replay
 from autoresearch.lease import is_held
 from autoresearch.report.publish import publish
 from autoresearch.report.summary import summarize
-from autoresearch.report.table import notices, progress_line
+from autoresearch.report.table import Display, notices, progress_line
+from autoresearch.verbs import find
+from autoresearch.verbs.answer import answer, status_json
 
 
 def main(options: argparse.Namespace) -> int:
@@ -23,11 +25,13 @@ def main(options: argparse.Namespace) -> int:
     if ended or is_held(layout.lease):
         why = f"the campaign has ended: {ended}" if ended else "a controller is at work already"
         print(f"nothing to do: {why}", file=sys.stderr)
+        if options.json:
+            answer(status_json(find.read(options.directory)))
         return 0
-    return look_after(opening.look_in(layout.root))
+    return look_after(opening.look_in(layout.root), as_json=options.json)
 
 
-def look_after(campaign: Campaign) -> int:
+def look_after(campaign: Campaign, *, as_json: bool) -> int:
     """Do what is due and leave: one line for a log or, at the end, the whole report."""
     try:
         ended = visit(campaign)
@@ -36,8 +40,11 @@ def look_after(campaign: Campaign) -> int:
         campaign.lease.release()
     known = campaign.noticed or []
     view = summarize(campaign.history, campaign.settings, campaign.sources, notices=known)
+    console = Display(stderr=as_json)
     if ended:
-        publish(view)
+        publish(view, console)
     else:
-        print(progress_line(view).plain, *(line.plain for line in notices(view)), sep="\n")
+        console.print(progress_line(view), *notices(view), sep="\n", soft_wrap=True)
+    if as_json:
+        answer(status_json(find.read(str(campaign.layout.root))))
     return 0

@@ -9,10 +9,11 @@ from autoresearch.cluster.table import connect
 from autoresearch.collect import jobs
 from autoresearch.history import History
 from autoresearch.journal import replay
-from autoresearch.layout import write_atomically
+from autoresearch.layout import Layout, write_atomically
 from autoresearch.lease import is_held
 from autoresearch.opening import effective, existing
-from autoresearch.verbs.find import running
+from autoresearch.verbs.answer import answer
+from autoresearch.verbs.find import running, running_count
 
 
 def main(options: argparse.Namespace) -> int:
@@ -20,23 +21,41 @@ def main(options: argparse.Namespace) -> int:
     history = History.of(replay(layout.journal).events)
     if not history.ended:  # the next controller heeds it, if there is none now
         write_atomically(layout.stop, json.dumps({"now": options.now}))
-    if is_held(layout.lease):
-        print(asked(history, now=options.now))
+    is_there = is_held(layout.lease)
+    told, notices = (0, list[str]()) if is_there else tell_pilots(layout, history, now=options.now)
+    if options.json:
+        answer(
+            {
+                "now": options.now,
+                "controller": is_there,
+                "running": running_count(history),
+                "pilots": told,
+                "notices": notices,
+                "ended": history.ended,
+            }
+        )
         return 0
+    print(asked(history, now=options.now) if is_there else alone(told), *notices, sep="\n")
+    return 0
+
+
+def tell_pilots(layout: Layout, history: History, *, now: bool) -> tuple[int, list[str]]:
+    """Without a controller: have the pilots stop; how many, and what the cluster says of them."""
     layout.drain.touch()
     cluster = connect(layout, effective(layout).cluster)
     live = jobs(history)
     seen = cluster.look(live)
     gone = {name for name, sighting in seen.items() if sighting.phase is Phase.gone}
     left = {name: job for name, job in live.items() if name not in gone}
-    (cluster.cancel if options.now else cluster.withdraw)(left)
-    print(
-        f"no controller is at work; {len(left)} pilots were told to stop, and whoever comes next, "
+    (cluster.cancel if now else cluster.withdraw)(left)
+    return len(left), list(cluster.notices())
+
+
+def alone(pilots: int) -> str:
+    return (
+        f"no controller is at work; {pilots} pilots were told to stop, and whoever comes next, "
         "a visit or the controller's job, ends the campaign"
     )
-    for notice in cluster.notices():
-        print(notice)
-    return 0
 
 
 def asked(history: History, *, now: bool) -> str:

@@ -5,7 +5,6 @@ Then what W&B lists is compared with the journal: what is missing or different i
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from autoresearch.errors import CampaignError
-from autoresearch.experiment import Json
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout
@@ -31,6 +29,7 @@ from autoresearch.mirror.watcher import open_listing
 from autoresearch.settings import NodeSettings
 from autoresearch.tracking.scratch import isolate
 from autoresearch.verbs import find
+from autoresearch.verbs.answer import answer
 
 FRESH_SECONDS = 60.0  # since its end a run may still be on its way from its node
 LINE_SECONDS = 30.0  # between two lines of progress where there is no terminal
@@ -55,6 +54,8 @@ def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
     if campaign.settings.tracker.kind != "wandb":
         print("nothing to sync: this campaign has no W&B runs (tracker=files)", file=sys.stderr)
+        if options.json:
+            answer(asdict(Report()))
         return 0
     settings = NodeSettings.read(campaign.layout.node_settings)
     try:
@@ -68,7 +69,10 @@ def main(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"left the rest; `autoresearch sync {campaign.layout.root}` goes on", file=sys.stderr)
         return 130
-    print(json.dumps(as_json(report), indent=1) if options.json else text(report))
+    if options.json:
+        answer(asdict(report))
+    else:
+        print(text(report))
     if report.failed:
         raise CampaignError(failure(report, campaign.layout))
     return 0
@@ -160,10 +164,6 @@ class Lines:
 
 def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def as_json(report: Report) -> Json:
-    return {"schema": 1, **asdict(report)}
 
 
 def text(report: Report) -> str:

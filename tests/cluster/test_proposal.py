@@ -1,5 +1,6 @@
 """What is proposed for a site, and that the file is one that can be used."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -338,6 +339,12 @@ def test_the_verb_writes_once_unless_told(
     assert path.read_text() == "precious"
     assert main(["probe", "--force"]) == 0
     assert path.read_text() == printed
+    capsys.readouterr()
+    assert main(["probe", "--print", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer == {"schema": 1, "name": "testbed", "file": "", "text": printed}
+    assert main(["probe", "--force", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == "conf/cluster/testbed.yaml"
 
 
 def test_a_silent_slurm_is_one_line(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch import cli
+from autoresearch.arguments import parser
 from autoresearch.config import complete, compose, to_yaml
-from autoresearch.config.completion import VERBS, joined
+from autoresearch.config.completion import VERBS, WAVE, joined
+from autoresearch.planners.table import PLANNERS
 from autoresearch.verbs.completion import SCRIPTS
 
 
@@ -68,7 +69,7 @@ def test_what_was_typed_before_counts_unless_it_is_a_mistake(here: Path) -> None
 
 
 def test_flags(here: Path) -> None:
-    assert complete(["run", "--"]) == ["--cfg", "--continue", "--leave"]
+    assert complete(["run", "--"]) == ["--cfg", "--continue", "--json", "--leave"]
     assert complete(["run", "--cfg", ""]) == ["job"]
     assert complete(["status", "c", "--"]) == ["--json"]
     assert complete(["completion", "z"]) == ["zsh"]
@@ -114,20 +115,37 @@ def test_a_split_word_is_completed(here: Path) -> None:
 
 
 def test_every_verb_and_flag_of_the_command_line_is_offered() -> None:
-    actions = cli.parser()._actions
-    (verbs,) = (action for action in actions if isinstance(action, argparse._SubParsersAction))
-    assert set(VERBS) == set(verbs.choices) - {"complete"}
-    for name, verb in verbs.choices.items():
-        flags = {flag for action in verb._actions for flag in action.option_strings}
+    verbs = choices(parser())
+    assert set(VERBS) == set(verbs) - {"complete"}
+    for name, verb in verbs.items():
         offered = {word for word in VERBS.get(name, ()) if word.startswith("-")}
-        assert offered == flags - {"-h", "--help"}, name
+        assert offered == flags(verb), name
+    words = choices(verbs["wave"])
+    assert set(VERBS["wave"]) == set(WAVE) == set(words)
+    assert {name: set(WAVE[name]) for name in WAVE} == {n: flags(w) for n, w in words.items()}
+
+
+def choices(of: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (found,) = (a for a in of._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(found.choices)
+
+
+def flags(of: argparse.ArgumentParser) -> set[str]:
+    return {flag for action in of._actions for flag in action.option_strings} - {"-h", "--help"}
+
+
+def test_the_words_of_wave_come_next_then_their_flags(here: Path) -> None:
+    assert complete(["wave", ""]) == ["done", "submit", "template"]
+    assert complete(["wave", "sub"]) == ["submit"]
+    assert complete(["wave", "submit", "--c"]) == ["--check"]
+    assert complete(["wave", "submit", "camp"]) == complete(["wave", "nonsense", "--"]) == []
 
 
 @pytest.mark.parametrize(
     ("words", "line", "replies"),
     [
         ("run planner = ba", "autoresearch run planner=ba", "bayes"),
-        ("run planner =", "autoresearch run planner=", "bayes factorial greedy random"),
+        ("run planner =", "autoresearch run planner=", " ".join(sorted(PLANNERS))),
         (
             "run planner = greedy judge.al",
             "autoresearch run planner=greedy judge.al",

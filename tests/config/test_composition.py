@@ -149,7 +149,7 @@ def test_a_new_tier_is_written_with_a_plus(here: Path) -> None:
     ("override", "words"),
     [
         ("planner=bays", "there is no planner=bays; did you mean 'bayes'?"),
-        ("planner=zzz", "choose one of: bayes, factorial, greedy, random"),
+        ("planner=zzz", "choose one of: bayes, claude, external, factorial, greedy, mixed, random"),
         ("planner=3", "there is no planner=3"),
         ("planner=", "there is no planner="),
         ("cluster.pilotz=2", "did you mean cluster.tiers.NAME.pilots?"),

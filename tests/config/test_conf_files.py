@@ -17,7 +17,7 @@ OPTIONS = [f"{path.parent.name}={path.stem}" for path in FILES]
 
 def test_groups_are_one_level_deep_and_all_there() -> None:
     assert {path.parent.name for path in FILES} == {
-        *("cluster", "task", "search", "planner", "budget", "tracker", "judge")
+        *("cluster", "task", "search", "planner", "claude", "budget", "tracker", "judge")
     }
     assert sorted(CONF.rglob("*.yaml")) == sorted([*FILES, CONF / "config.yaml"])
 

@@ -12,20 +12,23 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
-from autoresearch.cli import main, parser
+from autoresearch.arguments import parser
+from autoresearch.cli import main
 from autoresearch.config import in_full
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("docs", "train", "slurm", "conf", "scripts", "tests")
+FOLDERS = ("docs", "train", "slurm", "conf", "skills", "scripts", "tests")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))])
 
 FENCE = re.compile(r"^\s*```(\w*)\s*$")
 LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^()\s>]+)>?[^()]*\)")
+SHELL = {">", "|", "&", "&&"}  # what follows is the shell's
 COMMAND = re.compile(r"^(?:[A-Z_]+=\S* )*(autoresearch|\./scripts/[\w/.-]+)(?= |$)")
 
 
@@ -127,7 +130,8 @@ def commands(text: str, document: str = "") -> Iterator[Shown]:
             match = COMMAND.match(line)
             if match:
                 words = shlex.split(line[match.start(1) :], comments=True)
-                yield Shown(f"{document}:{block.line}", tuple(words), output)
+                ours = takewhile(lambda word: word not in SHELL, words)
+                yield Shown(f"{document}:{block.line}", tuple(ours), output)
 
 
 def all_commands() -> list[Shown]:
@@ -220,6 +224,7 @@ usage: autoresearch run
   --cfg
 $ AUTORESEARCH_DATA=x autoresearch run planner=greedy \\
     seed=2  # the same, shuffled
+$ autoresearch wave template campaigns/x > wave.json
 $ ls
 ```
 ## Same
@@ -288,7 +293,8 @@ def test_commands_are_found_with_their_output() -> None:
             ("usage: autoresearch run", "...", "  --cfg"),
         ),
         Shown("d.md:5", ("autoresearch", "run", "planner=greedy", "seed=2"), ()),
-        Shown("d.md:15", ("./scripts/demo",), ()),
+        Shown("d.md:5", ("autoresearch", "wave", "template", "campaigns/x"), ()),
+        Shown("d.md:16", ("./scripts/demo",), ()),
     ]
 
 

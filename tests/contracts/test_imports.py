@@ -21,10 +21,11 @@ ROOT = Path(__file__).parents[2]
 # Reading order. A folder (planners, cluster, node, ...) counts as one part.
 ORDER = (
     *("errors", "experiment", "layout", "space", "settings", "process", "hardware", "config"),
-    *("journal", "entry", "history", "record", "lease", "sources", "statistics"),
-    *("planners", "planning", "claude", "placement", "spending", "cluster", "node", "tracking"),
-    *("mirror", "judge", "dispatch", "collect", "campaign", "opening", "report", "doctor", "verbs"),
-    *("cli", "__main__"),
+    *("journal", "entry", "history", "record", "lease", "sources", "edits", "statistics"),
+    *("effects", "programs", "lessons", "names", "smoke", "drafts", "claude", "planners"),
+    *("planning", "placement", "spending", "cluster", "node", "tracking", "mirror", "judge"),
+    *("dispatch", "collect", "asking", "campaign", "opening", "report", "doctor", "verbs"),
+    *("words", "arguments", "cli", "__main__"),
 )
 
 # Copied beside a campaign at its start: complete in itself, whatever happens to the rest.
@@ -38,7 +39,7 @@ OWNERS = {
     "anthropic": {"claude"},
     "hydra": {"config"},
     "matplotlib": {"report"},
-    "numpy": {"node", "planners", "report", "statistics"},
+    "numpy": {"effects", "node", "planners", "report", "statistics"},
     "omegaconf": {"config"},
     "optuna": {"planners.bayes"},
     "rich": {"cli", "report", "verbs"},
@@ -52,7 +53,9 @@ OWNERS = {
 
 # Only these may be imported inside a function: packages that are slow to load, and our module
 # that loads one, by the module that must prepare its environment first.
-LAZY_PACKAGES = {"hydra", "matplotlib", "omegaconf", "optuna", "rich", "scipy", "torch", "wandb"}
+LAZY_PACKAGES = {
+    *("anthropic", "hydra", "matplotlib", "omegaconf", "optuna", "rich", "scipy", "torch", "wandb")
+}
 LAZY_MODULES = {
     "tracking.logger": {"tracking.runs"},
     "mirror.watcher": {"mirror.listing"},

@@ -12,7 +12,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = {"conf": "config.yaml", "slurm": "campaign.sbatch", "train": "train.py"}
+SHIPPED = {
+    "conf": "config.yaml",
+    "skills": "autoresearch/SKILL.md",
+    "slurm": "campaign.sbatch",
+    "train": "train.py",
+}
 
 
 def run(command: list[str | Path], folder: Path) -> str:

@@ -19,6 +19,7 @@ from autoresearch.experiment import Candidate, Failure
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout
+from autoresearch.names import candidate_named
 from autoresearch.settings import Spending
 from autoresearch.sources import Sources, parameters
 from autoresearch.tracking.naming import run_id
@@ -127,6 +128,7 @@ def test_the_lineage_is_a_git_graph(root: Path) -> None:
 def test_an_experiment_replayed_from_the_record_has_the_same_score(root: Path) -> None:
     entry = next(e for e in history_of(root).entries.values() if e.bpb is not None)
     answer = as_json(root, "replay", "c", entry.experiment.id)
+    assert answer["schema"] == 1
     assert answer["recorded"] == entry.bpb
     assert answer["difference"] == 0
 
@@ -201,6 +203,25 @@ def test_report_writes_a_table_and_a_picture(root: Path) -> None:
     assert (folder / "progress.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_report_names_its_files_and_shows_the_view_to_programs(root: Path) -> None:
+    done = run(root, "report", "c", "--json")
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    assert all(Path(file).stat().st_size for file in answer["files"])
+    assert {Path(file).name for file in answer["files"]} == {"results.tsv", "progress.png"}
+    assert answer["view"] == {
+        k: v for k, v in as_json(root, "status", "c").items() if k != "schema"
+    }
+    assert "Champion" in done.stderr
+
+
+def test_a_program_leaves_as_one_file(root: Path) -> None:
+    answer = as_json(root, "source", "c")
+    sources = Sources(layout_of(root).sources)
+    assert answer["text"] == sources.read(history_of(root).champion.program)
+    assert history_of(root).baseline.program in answer["parents"]
+
+
 def test_an_unknown_experiment_is_one_line(root: Path) -> None:
     done = run(root, "show", "c", "zzzz")
     assert done.returncode == 1
@@ -243,8 +264,10 @@ def test_more_budget_takes_an_ended_campaign_further(root: Path) -> None:
     assert promoted.returncode == 0
     assert "resume" in promoted.stdout
     assert "budget.experiments=MORE" in promoted.stdout  # all is spent
-    done = run(root, "resume", "c", "budget.experiments=44")
+    done = run(root, "resume", "c", "budget.experiments=44", "--json")
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == as_json(root, "status", "c")
+    assert "Champion" in done.stderr
     after = history_of(root)
     assert after.amendments == ["budget.experiments=44"]
     assert len(before.entries) < len(after.entries) <= 44
@@ -274,8 +297,8 @@ def test_a_name_is_an_id_a_key_or_a_role() -> None:
     entry = next(e for e in history.entries.values() if e.experiment.candidate == bad)
     assert find.entry(history, bad.key[:6]) is entry
     assert find.entry(history, entry.experiment.id[:6]) is entry
-    assert find.candidate(history, entry.experiment.id) == bad
-    assert find.candidate(history, "champion") == find.candidate(history, "baseline")
+    assert candidate_named(history, entry.experiment.id) == bad
+    assert candidate_named(history, "champion") == candidate_named(history, "baseline")
     assert find.entry(history, "baseline").experiment.candidate == history.baseline
 
 

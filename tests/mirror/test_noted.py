@@ -46,6 +46,8 @@ def test_a_short_silence_is_no_news() -> None:
     [line] = words(problem="it is down", polled=NOW - SILENCE_SECONDS - 1, unsent=3)
     assert line.startswith("W&B has not answered since ")
     assert line.endswith(" (it is down); 3 runs wait to be sent")
+    [line] = words(problem="it is down", polled=NOW - SILENCE_SECONDS - 1, unsent=1)
+    assert line.endswith(" (it is down); 1 run waits to be sent")
 
 
 def test_a_server_that_never_answered_is_news_at_once() -> None:
@@ -59,6 +61,9 @@ def test_an_old_answer_without_a_problem_is_no_news() -> None:
 def test_refused_results_are_counted() -> None:
     assert words(refused={"a-1-x": "it is not signed", "b-1-x": "nor is it"}) == [
         "2 results from W&B were refused: a-1-x: it is not signed"
+    ]
+    assert words(refused={"a-1-x": "it is not signed"}) == [
+        "1 result from W&B was refused: a-1-x: it is not signed"
     ]
 
 

@@ -213,18 +213,19 @@ def test_what_nodes_left_is_sent_and_what_is_missing_is_sent_again(night: Night)
     assert night.has_secret(server.key.encode(), made.layout.key.read_bytes().strip()) == []
 
 
-def test_what_the_server_does_not_take_is_noted(night: Night) -> None:
+@pytest.mark.parametrize(("count", "runs"), [(1, "1 run"), (2, "2 runs")])
+def test_what_the_server_does_not_take_is_noted(night: Night, count: int, runs: str) -> None:
     """It is tried again at every turn, and again by the next watcher."""
-    first, *_ = night.campaign.entries
-    night.leave(first)
+    left = list(night.campaign.entries)[:count]
+    night.leave(*left)
     night.server.fail("file_stream", status=400, times=999)
     watcher = night.watch()
     said = night.wait(lambda said: said.get("problem"))
-    assert said["problem"] == "1 runs could not be sent: Fatal error while uploading data"
-    assert said["unsent"] == 1
+    assert said["problem"] == f"{runs} could not be sent: Fatal error while uploading data"
+    assert said["unsent"] == count
     night.server.heal()
     said = night.wait(lambda said: not said["problem"] and not said["unsent"])
-    assert len(night.server.run(first).history) == ROWS
+    assert all(len(night.server.run(id).history) == ROWS for id in left)
     watcher.kill()
 
 

@@ -21,6 +21,14 @@ from autoresearch.settings import Pilot
 
 HANGS = PROGRAM.replace("    run.ready()\n", "    import time; time.sleep(600)\n")
 
+# Ends with an error, but not before there is a file.
+WAITS = """
+import pathlib, time
+while not pathlib.Path({!r}).exists():
+    time.sleep(0.01)
+1 / 0
+"""
+
 # Reports where it is and leaves a daemon of its own session behind, as fast as it can.
 LEAVES_A_DAEMON = """
 import os, sys, time
@@ -146,18 +154,28 @@ def test_a_pilot_claims_no_more_than_it_may(campaign: Campaign, limit: str) -> N
     assert not campaign.layout.claim(second).exists()
 
 
-def test_near_its_end_a_pilot_claims_nothing_that_would_outlast_it(campaign: Campaign) -> None:
-    attempts = [campaign.queue(f"{k} +") for k in range(40)]
+def test_near_its_end_a_pilot_claims_nothing_that_would_outlast_it(
+    campaign: Campaign, pilots: list["subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    """An attempt lasts until it has taken longer than what is left of the pilot's life, which is
+    four times what a pilot with one attempt takes on this machine now."""
     began = time.monotonic()
+    campaign.queue("1 +")
     campaign.run("first")
-    each = (time.monotonic() - began) / len(attempts)
-    attempts = [campaign.queue(f"{k} -") for k in range(40)]
-    campaign.life = 10 * each
-    campaign.run("second")
-    made = sum(campaign.layout.result(attempt).exists() for attempt in attempts)
-    assert 0 < made < 20
-    record = json.loads(campaign.layout.pilot("second").read_text())
-    assert record["claimed"] == made
+    campaign.life = 4 * (time.monotonic() - began)
+    go = tmp_path / "go"
+    held = WAITS.format(str(go))
+    quick, long, late = (campaign.queue(program) for program in ("2 +", held, "3 +"))
+    pilots.append(pilot := campaign.start("second"))
+    wait_until(campaign.layout.claim(long).exists, campaign.life)
+    started = json.loads(campaign.layout.pilot("second").read_text())["started"]
+    claimed = json.loads(campaign.layout.claim(long).read_text())["claimed"]
+    wait_until(lambda: time.time() - claimed > started + campaign.life - time.time(), campaign.life)
+    go.touch()
+    assert pilot.communicate(timeout=300)[1] == ""
+    assert [campaign.layout.result(a).exists() for a in (quick, long, late)] == [True, True, False]
+    assert not campaign.layout.claim(late).exists()
+    assert json.loads(campaign.layout.pilot("second").read_text())["claimed"] == 2
 
 
 def test_a_pilot_says_when_it_goes_home_and_has_one_life(campaign: Campaign) -> None:

@@ -39,6 +39,7 @@ OPTIONS: list[tuple[str, dict[str, Scalar]]] = [
     ("greedy", {}),
     ("random", {}),
 ]
+ASK_OTHERS = {"claude", "mixed", "external"}  # their contract is that of whom they ask
 every = pytest.mark.parametrize(("planner", "options"), OPTIONS)
 
 
@@ -227,7 +228,7 @@ def domains(draw: st.DrawFn) -> Domain:
 spaces = st.dictionaries(st.sampled_from("abcdef"), domains(), min_size=1, max_size=4)
 
 
-@pytest.mark.parametrize("planner", sorted(PLANNERS))
+@pytest.mark.parametrize("planner", sorted(set(PLANNERS) - ASK_OTHERS))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(space=spaces, capacity=st.integers(1, 12), seed=st.integers(0, 2**31))
 def test_any_space_is_searched(planner: str, space: Space, capacity: int, seed: int) -> None:
@@ -242,4 +243,4 @@ def test_any_space_is_searched(planner: str, space: Space, capacity: int, seed: 
 
 
 def test_the_table_has_a_contract_for_every_planner() -> None:
-    assert {name for name, _ in OPTIONS} == set(PLANNERS)
+    assert {name for name, _ in OPTIONS} == set(PLANNERS) - ASK_OTHERS

@@ -47,7 +47,11 @@ def test_a_request_is_read_and_written_unchanged() -> None:
     request = Request.from_json(REQUEST)
     assert request.space == {"lr": Interval(0.01, 0.1, log=True), "pattern": Choice(("S", "L"))}
     assert request.trials[1].failure is Failure.out_of_memory
-    assert json.loads(json.dumps(request.to_json())) == REQUEST
+    unset = {"targets": [], "claude": {}, "usd": 0.0, "campaign": "", "task": "", "folder": ""}
+    assert json.loads(json.dumps(request.to_json())) == {**REQUEST, **unset}
+    target = {key: REQUEST[key] for key in ("space", "defaults", "trials")} | {"program": "abc"}
+    whole = Request.from_json({**REQUEST, "targets": [target]})
+    assert Request.from_json(json.loads(json.dumps(whole.to_json()))) == whole
 
 
 @pytest.mark.parametrize(

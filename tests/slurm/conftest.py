@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,10 +34,11 @@ def quiet_testbed(testbed: Testbed) -> Testbed:
     return testbed
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The fault matrix: what was done to a campaign on Slurm, and what became of it."""
+@pytest.fixture(autouse=True)
+def matrix(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Rows that a test adds to the fault matrix go into its report: see tests/conftest.py."""
+    MATRIX.clear()
+    yield
     if MATRIX:
-        terminalreporter.section("faults on a real Slurm")
-        terminalreporter.write_line(HEADING)
-        for row in MATRIX:
-            terminalreporter.write_line(str(row)[:240])
+        for line in (HEADING, *map(str, MATRIX)):
+            record_property("faults on a real Slurm", line[:240])

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from nights import MATRIX, Night, Row, lost_attempts
+from nights import MATRIX, Night, Row, lost_attempts, pilot_record
 from testbeds import Testbed, until
 
 from autoresearch.cluster.interface import batch_of
@@ -112,10 +112,12 @@ def test_an_array_that_is_cancelled_is_replaced(night: Night) -> None:
 def test_a_job_killed_outright_is_run_again(night: Night) -> None:
     night.start("task.params.nap=4")
     entry = night.a_running_one()
-    night.testbed.run("scancel", "-s", "KILL", night.job_of(entry))
+    night.kill_job(entry)
     history = night.end()
     assert history.entries[entry.experiment.id].attempt == 2
     (lost,) = lost_attempts(night)
+    assert lost["failure"] == "node_failed"
+    assert "ended" not in pilot_record(night, entry.pilot), "it left in order"
     night.report("SIGKILL of a whole job", "run again by another pilot", lost["reason"])
 
 

@@ -28,7 +28,6 @@ from autoresearch.entry import Entry
 from autoresearch.experiment import State
 from autoresearch.history import History
 from autoresearch.mirror.records import read
-from autoresearch.node import kernel
 from autoresearch.tracking.naming import run_id
 
 pytestmark = pytest.mark.slurm
@@ -282,7 +281,7 @@ def test_what_a_killed_pilot_has_logged_is_kept_and_never_finished(
     if number == "TERM":
         night.testbed.run("scancel", night.job_of(entry))
     else:
-        kill_outright(night, entry.pilot)
+        night.kill_job(entry)
     night.until(lambda history: history.entries[entry.experiment.id].attempt > 1)
     history = night.end()
 
@@ -299,20 +298,6 @@ def test_what_a_killed_pilot_has_logged_is_kept_and_never_finished(
     how = f"SIG{number}, {'carried' if where is CARRIED else 'online'}"
     kept_what = "rows kept, run again" if where is ONLINE else "run again; rows not looked at"
     night.report(f"a pilot that W&B follows: {how}", kept_what, lost["reason"])
-
-
-def kill_outright(night: Night, pilot: str) -> None:
-    """SIGKILL to a pilot and all that it has started, at once: none may notice another's death.
-
-    `scancel --signal=KILL` is no such thing: Slurm cancels the job, and says SIGTERM first.
-    """
-    pid = int(pilot_record(night, pilot)["pid"])
-    assert os.fsencode(night.layout.root) in Path(f"/proc/{pid}/cmdline").read_bytes()
-    everybody = [pid, *kernel.tree(pid)]
-    assert len(everybody) > 3, "referee, program and logger"
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for each in everybody:
-            os.kill(each, number)
 
 
 def rows_on_a_node(night: Night, id: str) -> int:

@@ -102,6 +102,18 @@ def test_a_download_alone(tmp_path: Path, hub: Hub) -> None:
     assert os.listdir(tmp_path / "data") == ["downloads"]
 
 
+def test_json_is_the_manifest_and_nothing_else(tmp_path: Path, hub: Hub) -> None:
+    done = prepare(tmp_path, hub, *SMALL, "--json", "--download")
+    assert json.loads(done.stdout)["manifest"] is None
+    done = prepare(tmp_path, hub, *SMALL, "--json")
+    answer = json.loads(done.stdout)
+    assert answer["directory"] == str(tmp_path / "data" / "climbmix")
+    assert answer["manifest"]["splits"]["train"]["tokens"] > 0
+    assert done.stderr
+    refused = prepare(tmp_path, hub, *SMALL, "vocabulary=200", "--json", code=1)
+    assert refused.stdout == ""
+
+
 def test_a_wrong_short_name_is_one_line(tmp_path: Path) -> None:
     done = prepare(tmp_path, None, "sorce=climbmix", code=1)
     assert "there is no key 'sorce'; did you mean task.data.source" in done.stderr

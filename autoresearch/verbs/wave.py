@@ -1,0 +1,102 @@
+"""`autoresearch wave`: experiments that somebody outside the planners proposes.
+
+Each of the words that may follow it is a function here.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from autoresearch.drafts import Unusable
+from autoresearch.errors import ConfigError
+from autoresearch.verbs import find
+from autoresearch.verbs.answer import answer
+from autoresearch.verbs.submission import check, next_step, submit
+from autoresearch.verbs.template import template
+
+
+def main(options: argparse.Namespace) -> int:
+    return WORDS[options.word](options, find.read(options.directory))
+
+
+def print_template(_options: argparse.Namespace, campaign: find.Campaign) -> int:
+    """With or without --json: a wave is JSON."""
+    answer(template(campaign))
+    return 0
+
+
+def hand_in(options: argparse.Namespace, campaign: find.Campaign) -> int:
+    draft = read(options.file)
+    try:
+        if options.check:
+            check(campaign, draft)
+            return approve(options)
+        return tell(options, campaign, draft)
+    except Unusable as error:
+        return refuse(options, error.problems)
+
+
+def finish(options: argparse.Namespace, campaign: find.Campaign) -> int:
+    return tell(options, campaign, {"done": True})
+
+
+WORDS: dict[str, Callable[[argparse.Namespace, find.Campaign], int]] = {
+    "template": print_template,
+    "submit": hand_in,
+    "done": finish,
+}
+
+
+def read(name: str) -> object:
+    """A file, or standard input. Raises ConfigError if it holds no JSON."""
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        draft: object = json.loads(text, parse_constant=no_number, parse_float=finite)
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}; give the file's name, or - for standard input"
+        raise ConfigError(f"{name} should hold a wave, but {problem}") from None
+    except (ValueError, RecursionError) as error:
+        where = "standard input" if name == "-" else name
+        raise ConfigError(f"{where} should hold JSON, but: {error}") from None
+    return draft
+
+
+def no_number(word: str) -> float:
+    """JSON has no NaN and no infinity, though Python reads them."""
+    raise ValueError(f"{word} is no finite number")
+
+
+def finite(word: str) -> float:
+    return value if math.isfinite(value := float(word)) else no_number(word)
+
+
+def tell(options: argparse.Namespace, campaign: find.Campaign, draft: object) -> int:
+    """Submit, and say what comes next."""
+    submitted = submit(campaign, draft)
+    after = next_step(campaign)
+    if options.json:
+        answer({**submitted.to_json(), "next": after})
+    else:
+        print(submitted.text(), after, sep="\n")
+    return 0
+
+
+def approve(options: argparse.Namespace) -> int:
+    if options.json:
+        answer({"ok": True, "problems": []})
+    else:
+        print("nothing is wrong with this wave")
+    return 0
+
+
+def refuse(options: argparse.Namespace, problems: list[str]) -> int:
+    """All that is wrong: one line that sums it up, then a line each."""
+    if options.json and options.check:
+        answer({"ok": False, "problems": problems})
+    count = find.plural(len(problems), "problem")
+    lines = (" ".join(problem.split()) for problem in problems)
+    print(f"autoresearch: {options.file} has {count}:", *lines, sep="\n  ", file=sys.stderr)
+    return 1

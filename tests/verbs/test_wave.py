@@ -1,0 +1,165 @@
+"""Waves from outside: a template to start from, one that is submitted, the last one."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from outside import EDIT, Campaign, ask, begin, say
+
+from autoresearch.experiment import Json
+
+Said = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Campaign:
+    return begin(tmp_path / "c")
+
+
+def draft(campaign: Campaign, *experiments: Json, **more: object) -> str:
+    """The file of a wave."""
+    path = campaign.layout.root.parent / "wave.json"
+    wave = {"hypothesis": "width helps", "experiments": list(experiments), **more}
+    path.write_text(json.dumps(wave))
+    return str(path)
+
+
+def test_the_template_is_a_wave_that_can_be_submitted_as_it_is(
+    campaign: Campaign, capsys: Said
+) -> None:
+    printed, _ = say(capsys, "wave", "template", campaign.root)
+    path = campaign.layout.root.parent / "wave.json"
+    path.write_text(printed)
+    assert ask(capsys, "wave", "submit", campaign.root, str(path), "--check")["ok"]
+    assert ask(capsys, "wave", "submit", campaign.root, str(path))["experiments"] == 2
+    assert ask(capsys, "wave", "template", campaign.root) == json.loads(printed)
+
+
+def test_what_is_submitted_is_what_the_controller_takes_in(
+    campaign: Campaign, capsys: Said
+) -> None:
+    wave = draft(
+        campaign,
+        {"overrides": {"width": 3}, "expected": -0.01},
+        {"edits": [EDIT], "description": "one wider"},
+        notes=["begun"],
+    )
+    answer = ask(capsys, "wave", "submit", campaign.root, wave)
+    assert answer["is_new"]
+    assert (answer["experiments"], answer["programs"], answer["notes"]) == (2, 1, 1)
+    assert "autoresearch step" in answer["next"]
+    campaign.take_in()
+    wave_taken, ids = campaign.history.waves[-1]
+    assert (wave_taken.planner, len(ids)) == ("external", 2)
+    (version,) = wave_taken.versions
+    assert "config.width + 1" in campaign.sources.read(version.program)
+    assert [note.text for note in campaign.history.notes] == ["begun"]
+    assert not list(campaign.layout.waves.iterdir())
+
+
+def test_the_same_wave_twice_is_one_wave_before_and_after_it_was_taken_in(
+    campaign: Campaign, capsys: Said
+) -> None:
+    wave = draft(campaign, {"overrides": {"width": 3}})
+    first = ask(capsys, "wave", "submit", campaign.root, wave)
+    assert ask(capsys, "wave", "submit", campaign.root, wave)["wave"] == first["wave"]
+    assert len(list(campaign.layout.waves.iterdir())) == 1
+    campaign.take_in()
+    again = ask(capsys, "wave", "submit", campaign.root, wave)
+    assert (again["wave"], again["is_new"]) == (first["wave"], False)
+    assert not list(campaign.layout.waves.iterdir())
+
+
+def test_every_problem_is_a_line_below_one_that_sums_them_up(
+    campaign: Campaign, capsys: Said
+) -> None:
+    wave = draft(campaign, {"overrides": {"width": 9}}, {"parent": "zebra"}, hypothesis="")
+    out, err = say(capsys, "wave", "submit", campaign.root, wave, code=1)
+    first, *problems = err.splitlines()
+    assert out == ""
+    assert first == f"autoresearch: {wave} has 3 problems:"
+    assert [line[:18] for line in problems] == [
+        "  hypothesis shoul",
+        "  experiments[0]: ",
+        "  experiments[1]: ",
+    ]
+    assert not campaign.layout.waves.exists()
+    assert say(capsys, "wave", "submit", campaign.root, wave, "--json", code=1)[0] == ""
+    answer = ask(capsys, "wave", "submit", campaign.root, wave, "--check", code=1)
+    assert not answer["ok"]
+    assert len(answer["problems"]) == 3
+
+
+def test_to_check_is_not_to_submit(campaign: Campaign, capsys: Said) -> None:
+    wave = draft(campaign, {"overrides": {"width": 3}})
+    out, err = say(capsys, "wave", "submit", campaign.root, wave, "--check")
+    assert (out, err) == ("nothing is wrong with this wave\n", "")
+    assert not campaign.layout.waves.exists()
+
+
+def test_a_wave_comes_by_standard_input_too(
+    campaign: Campaign, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path(draft(campaign, {"overrides": {"width": 3}})).read_text()
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert ask(capsys, "wave", "submit", campaign.root, "-")["experiments"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "should hold JSON"),
+        ("{", "should hold JSON"),
+        ("\udcff", "should hold JSON"),
+        ('{"notes": [NaN]}', "NaN is no finite number"),
+        ('{"notes": [1e999]}', "1e999 is no finite number"),
+        ("[" * 100000, "should hold JSON"),
+        ('{"schema": 2}', "schema should be 1"),
+        ("{}", "should have experiments, notes or done"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_a_file_that_holds_no_wave_is_one_line(
+    campaign: Campaign, capsys: Said, text: str | None, words: str
+) -> None:
+    path = campaign.layout.root.parent / "wave.json"
+    if text is not None:
+        path.write_bytes(text.encode(errors="surrogateescape"))
+    out, err = say(capsys, "wave", "submit", campaign.root, str(path), code=1)
+    assert out == ""
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_done_ends_the_search(campaign: Campaign, capsys: Said) -> None:
+    assert ask(capsys, "wave", "done", campaign.root)["is_new"]
+    campaign.take_in()
+    assert campaign.history.search_ended
+
+
+def test_done_means_something_again_once_the_campaign_is_resumed(
+    campaign: Campaign, capsys: Said
+) -> None:
+    say(capsys, "wave", "done", campaign.root)
+    campaign.take_in()
+    assert not ask(capsys, "wave", "done", campaign.root)["is_new"]
+    campaign.record.append({"type": "ended", "reason": "nothing left"})
+    campaign.record.append({"type": "resumed"})
+    assert ask(capsys, "wave", "done", campaign.root)["is_new"]
+
+
+def test_done_is_for_a_campaign_that_waits_for_waves(tmp_path: Path, capsys: Said) -> None:
+    other = begin(tmp_path / "other", "bayes")
+    for words in (["done", other.root], ["submit", other.root, draft(other, done=True)]):
+        _, err = say(capsys, "wave", *words, code=1)
+        assert "planner=bayes, which goes on by itself" in err
+        assert err.count("\n") == 1
+
+
+def test_a_wave_that_says_nothing_new_in_words_is_told_so(campaign: Campaign, capsys: Said) -> None:
+    wave = draft(campaign, {"overrides": {"width": 3}})
+    out, _ = say(capsys, "wave", "submit", campaign.root, wave)
+    assert "is submitted: 1 experiment\n" in out
+    assert "no controller is at work: `autoresearch step" in out
+    assert "has been submitted before" in say(capsys, "wave", "submit", campaign.root, wave)[0]

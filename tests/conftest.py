@@ -42,7 +42,16 @@ class OneSlurm(LoadFileScheduling):  # type: ignore[misc]  # it has no types
 
 @pytest.hookimpl(optionalhook=True)  # there is none with `-p no:xdist`
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
-    return OneSlurm(config, log) if config.getoption("dist") == "loadfile" else None
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # it puts files of few tests last, and they are slow
+    return OneSlurm(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A worker that takes all of tests/slurm begins with it, else the others would wait for it."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(SLURM))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

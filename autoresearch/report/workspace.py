@@ -22,6 +22,7 @@ from autoresearch.experiment import Json
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout, read_json, write_atomically
+from autoresearch.node.inputs import place
 from autoresearch.opening import effective, existing
 from autoresearch.report import story
 from autoresearch.report.summary import summarize
@@ -107,13 +108,13 @@ def plots(axes: Iterable[story.Axis]) -> Iterator[Any]:
             ],
             layout=wr.Layout(0, 8, COLUMNS * 2 // 3, 9),
         )
-        place = wr.Layout(COLUMNS * 2 // 3, 8, COLUMNS // 3, 9)
-        yield wr.ParameterImportancePlot(with_respect_to=SCORE.name, layout=place)
+        corner = wr.Layout(COLUMNS * 2 // 3, 8, COLUMNS // 3, 9)
+        yield wr.ParameterImportancePlot(with_respect_to=SCORE.name, layout=corner)
     for number, axis in enumerate(axis for axis in known if axis.is_number):
         row, column = divmod(number, 3)
         yield wr.ScatterPlot(
             title=f"Bits per byte by {axis.parameter}",
-            x=wr.Config(axis.parameter),
+            x=wr.Config(place(axis.parameter)),
             y=SCORE,
             log_x=axis.log,
             layout=wr.Layout(column * COLUMNS // 3, 17 + 7 * row, COLUMNS // 3, 7),
@@ -121,7 +122,8 @@ def plots(axes: Iterable[story.Axis]) -> Iterator[Any]:
 
 
 def coordinate(axis: story.Axis) -> Any:
-    return wr.ParallelCoordinatesPlotColumn(wr.Config(axis.parameter), log=axis.log or None)
+    where = wr.Config(place(axis.parameter))
+    return wr.ParallelCoordinatesPlotColumn(where, log=axis.log or None)
 
 
 # ---- saving ----------------------------------------------------------------------------------

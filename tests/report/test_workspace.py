@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -334,6 +335,21 @@ def test_a_run_set_shows_the_runs_of_its_tier_or_wave_and_no_others(
     earlier = set.union(*(expected(night, "screen", n) for n in (1, 2, 3)))
     assert shown(server, found["all earlier waves"]) == earlier
     assert len(earlier) > 2
+
+
+def test_a_parameter_called_like_something_of_ours_has_an_axis_of_its_own(
+    home: Home, night: Night, server: WandbServer
+) -> None:
+    """As everything else has: what a run's config calls `seed` is the experiment's."""
+    search = replace(night.settings.search, space={**SPACE, "seed": Interval(1, 8)})
+    text = config.to_yaml(replace(night.settings, search=search))
+    night.layout.config.write_text(text, encoding="utf-8")
+    home.url(night)
+    named = re.findall(r'"config:([a-z.]+)"', json.dumps(spec(server)))
+    axes = {"width.value", "context.value", "parameters.value.seed"}  # W&B's way into a mapping
+    assert set(named) == axes
+    plots = 2 * len(TIERS)  # of all parameters, and of each
+    assert all(named.count(axis) >= plots for axis in axes)
 
 
 def test_the_headline_is_the_certification_and_the_diff_what_won(saved: Saved) -> None:

@@ -137,6 +137,7 @@ class ClaudeServer:
         self._listener = Listener(port, self._answer, self._note)
         self._listener.RequestHandlerClass = Line
         self.url = self._listener.url
+        self.port = self._listener.server_address[1]
 
     def __enter__(self) -> Self:
         self._listener.open()

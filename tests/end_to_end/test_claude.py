@@ -1,6 +1,6 @@
-"""Real campaigns whose waves Claude writes: the real client, a scripted scientist behind it.
+"""The demo with Claude: its real client, the real campaign of ./scripts/demo, a scripted scientist.
 
-Everything else is real too: controller, pilots, referee, judge.
+Nothing but the base URL, an environment variable, says that the answers are not Claude's.
 """
 
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bigram import PROGRAM, write_task
 from claude_server import KEY, ClaudeServer, Scientist
 from scientists import story
 
@@ -21,105 +20,93 @@ from autoresearch.journal import replay
 from autoresearch.layout import Layout
 from autoresearch.sources import Sources
 
-SLOW = PROGRAM.replace("rate: float = 0.5", "rate: float = 0.05")
-UPDATE = "            model.table -= config.rate * 100 * model.table.grad\n"
+DEMO = Path(__file__).parents[2] / "scripts" / "demo"
+ROWS = "return rows, parts\n"
+RATE = "left = (1 - progress) / config.warmdown_ratio"
 
 
-def steps(times: int) -> list[dict[str, str]]:
-    new = UPDATE.replace("config.rate * 100", f"config.rate * {100 * times}")
-    return [{"search": UPDATE.strip(), "replace": new.strip()}]
+def fewer_rows(divisor: int) -> list[dict[str, str]]:
+    """So many times as many steps, each on a smaller batch."""
+    return [{"search": ROWS, "replace": f"return rows // {divisor}, parts\n"}]
 
 
-VARIANTS = [(f"steps x{n}", steps(n)) for n in (8, 4, 2)]
-LEVELS = [{"scale": 0.05}, {"scale": 0.02}]
-STORY = story(VARIANTS, LEVELS, "scale")
-
-OVERRIDES = (
-    *("name=c", "task=bigram", "search=bigram", "judge=quick", "claude.smoke_seconds=60"),
-    "~search.space.rate",  # what is left to parameters helps little: the code has to change
-    *("pilot.poll_seconds=0.1", "cluster.poll_seconds=0.2", "budget.usd_agent=2"),
-)
+SQUARE_ROOT = [{"search": RATE, "replace": RATE.replace("= ", "= (") + ") ** 0.5"}]
+VARIANTS = [
+    ("a quarter of the rows", fewer_rows(4)),
+    ("half of the rows", fewer_rows(2)),
+    ("rates fall as a square root", SQUARE_ROOT),
+]
+STORY = story(VARIANTS, [{"warmdown_ratio": 0.4}, {"warmdown_ratio": 0.7}], "weight_decay")
 
 
-def autoresearch(root: Path, *words: str, url: str = "") -> "subprocess.CompletedProcess[str]":
-    ours = {"ANTHROPIC_API_KEY": KEY, "HOME": str(root)}
-    if url:
-        ours["ANTHROPIC_BASE_URL"] = url
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "autoresearch", *words],
-        cwd=root,
-        env={**os.environ, "COLUMNS": "200", **ours},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-class Campaign:
+class Demo:
     """One that has run."""
 
-    def __init__(self, root: Path, scientist: Scientist, *overrides: str) -> None:
+    def __init__(self, root: Path, planner: str, scientist: Scientist) -> None:
         self.root = root
-        write_task(root, program=SLOW)
+        self.layout = Layout(root / "demo")
         with ClaudeServer(scientist) as self.server:
-            done = autoresearch(root, "run", "dir=c", *OVERRIDES, *overrides, url=self.server.url)
-        assert done.returncode == 0, done.stderr
-        self.layout = Layout(root / "c")
+            self.env = {
+                **os.environ,
+                "AUTORESEARCH_DATA": str(root.parent / "data"),
+                "AUTORESEARCH_VENV": sys.prefix,
+                "ANTHROPIC_API_KEY": KEY,
+                "ANTHROPIC_BASE_URL": self.server.url,
+                "HOME": str(root),
+            }
+            self.said = self.run(str(DEMO), "--planner", planner, f"dir={self.layout.root}")
         self.history = History.of(replay(self.layout.journal).events)
-        self.sources = Sources(self.layout.sources)
 
-    def ask(self, *words: str) -> dict[str, Any]:
-        done = autoresearch(self.root, *words, "--json")
-        assert done.returncode == 0, done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout)
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.root, env=self.env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+        return done.stdout
+
+    def ask(self, verb: str, *words: str) -> dict[str, Any]:
+        command = (sys.executable, "-P", "-m", "autoresearch", verb, str(self.layout.root), *words)
+        answer: dict[str, Any] = json.loads(self.run(*command, "--json"))
         return answer
 
 
 @pytest.fixture(scope="module", params=["claude", "mixed"])
-def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    root = tmp_path_factory.mktemp(request.param)
-    planner = [f"planner={request.param}", "search.wave=4", "budget.experiments=44"]
-    if request.param == "mixed":
-        planner.append("planner.options.share=0.6")
-    return Campaign(root, STORY, *planner)
+def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    return Demo(tmp_path_factory.mktemp(request.param), request.param, STORY)
 
 
-def test_a_code_edit_of_claudes_is_crowned_and_certified(campaign: Campaign) -> None:
-    history = campaign.history
-    text = campaign.sources.read(history.champion.program)
-    assert UPDATE not in text
-    assert history.certifications[-1]["high"] < 0
+def test_a_code_edit_of_claudes_is_crowned_and_certified(demo: Demo) -> None:
+    text = Sources(demo.layout.sources).read(demo.history.champion.program)
+    assert ROWS not in text
+    assert demo.history.certifications[-1]["high"] < 0
 
 
-def test_its_lineage_and_reason_are_shown(campaign: Campaign) -> None:
-    shown = campaign.ask("show", "c", "champion")
-    lineage = "\n".join(shown["lineage"])
-    assert "steps x" in lineage
-    assert lineage.splitlines()[-1].endswith("train.py as it was given")
-    edits = [e for e in campaign.history.entries.values() if e.planner == "claude"]
-    one = campaign.ask("show", "c", edits[0].experiment.id)
+def test_its_lineage_and_reason_are_shown(demo: Demo) -> None:
+    lineage = demo.ask("show", "champion")["lineage"]
+    assert "of the rows" in "\n".join(lineage)
+    assert lineage[-1].endswith("train.py as it was given")
+    edits = [e for e in demo.history.entries.values() if e.planner == "claude"]
+    one = demo.ask("show", edits[0].experiment.id)
     assert one["planner"] == "claude"
     assert one["hypothesis"] == "one of these changes helps"
     assert one["expected"] == -0.05
 
 
-def test_spending_and_the_notebook_are_shown(campaign: Campaign) -> None:
-    status = campaign.ask("status", "c")
-    billed = len(campaign.server.billed)
-    assert 0 < status["agent"]["spent"] < status["agent"]["limit"] == 2
-    assert status["agent"]["requests"] == billed
-    notes = campaign.ask("notebook", "c")["notes"]
-    assert "screening variants first" in json.dumps(notes)
+def test_spending_and_the_notebook_are_shown(demo: Demo) -> None:
+    agent = demo.ask("status")["agent"]
+    assert 0 < agent["spent"] < agent["limit"] == 1  # the demo's bound, in dollars
+    assert agent["requests"] == len(demo.server.billed)
+    assert "screening variants first" in json.dumps(demo.ask("notebook")["notes"])
 
 
-def test_a_new_program_was_tried_on_a_node_first(campaign: Campaign) -> None:
-    smokes = [e for e in campaign.history.entries.values() if e.purpose is Purpose.smoke]
+def test_a_new_program_was_tried_on_a_node_first(demo: Demo) -> None:
+    smokes = [e for e in demo.history.entries.values() if e.purpose is Purpose.smoke]
     assert smokes
     assert all(e.bpb is not None for e in smokes)
-    assert all(e.experiment.cell != campaign.history.tiers["cpu"] for e in smokes)
+    assert all(e.experiment.cell != demo.history.tiers["cpu"] for e in smokes)
 
 
-def test_pilots_never_see_the_key(campaign: Campaign) -> None:
-    for path in (campaign.root / "c").rglob("*"):
+def test_pilots_never_see_the_key(demo: Demo) -> None:
+    for path in demo.layout.root.rglob("*"):
         if path.is_file():
             assert KEY.encode() not in path.read_bytes(), path

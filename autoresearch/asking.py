@@ -12,8 +12,9 @@ from statistics import median
 from time import time
 
 from autoresearch import dispatch
+from autoresearch.claude.ledger import Spent
 from autoresearch.entry import Ask, Purpose
-from autoresearch.errors import SourceError
+from autoresearch.errors import RecordError, SourceError
 from autoresearch.experiment import Candidate, Proposal, Wave, plain
 from autoresearch.history import History
 from autoresearch.journal import now
@@ -238,8 +239,13 @@ def fail(desk: Desk, kind: str, failure: PlannerFailed) -> None:
 
 
 def close(desk: Desk, planning: Planning, problem: str) -> None:
-    """Record what an answer has cost, then forget the question."""
-    spent = planning.spent()
+    """Record what an answer has cost, then forget the question. Where that cannot be read any
+    more, it counts as all that was set aside."""
+    try:
+        spent = planning.spent()
+    except (RecordError, OSError) as error:
+        spent = Spent(ended=desk.history.asks[planning.name].usd)
+        problem = f"{problem}; {error}; counted as ${spent.usd:.2f}".removeprefix("; ")
     desk.record.append(
         {
             "type": "asked",

@@ -277,6 +277,26 @@ def test_a_planner_has_no_more_wishes_than_it_may(tmp_path: Path) -> None:
     assert sum(e.purpose is Purpose.smoke for e in desk.history.entries.values()) == 3
 
 
+@pytest.mark.parametrize(
+    "damage", ["no JSON\n", '{"sent": 7, "usd_at_most": 0.1}\n', "\xff\n", None]
+)
+def test_what_was_spent_unreadably_counts_as_all_that_was_set_aside(
+    tmp_path: Path, damage: str | None
+) -> None:
+    desk = sit(tmp_path, "claude")
+    planning = thinker(desk)
+    path = planning.folder / "spend.jsonl"
+    path.write_text(damage, encoding="latin-1") if damage else path.mkdir()
+    say(planning, Wave("claude", "why not", (Proposal({"width": 3}),)))
+    asking.tend(desk)
+    ask = desk.history.asks["0001"]
+    assert (ask.ended is None, ask.spent) == (False, 2.0)
+    assert str(path) in ask.problem
+    assert "counted as $2.00" in ask.problem
+    assert [w.hypothesis for w, _ in desk.history.waves] == ["why not"]
+    assert usd_left(desk.history, desk.settings) == 0.0
+
+
 def test_money_that_is_being_spent_is_set_aside(tmp_path: Path) -> None:
     desk = sit(tmp_path, "claude")
     thinker(desk)

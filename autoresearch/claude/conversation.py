@@ -33,13 +33,15 @@ REMINDER = "You called no tool. Go on with a tool call: otherwise the conversati
 
 @dataclass(frozen=True)
 class Ending:
-    """How a conversation ended. `problem` is "" or one plain line; `done`: a tool ended it."""
+    """How a conversation ended. `problem` is "" or one plain line; `done`: a tool ended it;
+    `is_broke`: not even the first request could be paid for."""
 
     problem: str
     usage: Usage
     usd: float  # at most, where answers were lost
     requests: int
     done: bool
+    is_broke: bool = False
 
 
 def converse(
@@ -64,15 +66,16 @@ def converse(
         Ledger.open(folder / SPEND, allowance_usd) as ledger,
     ):
         conversation = Conversation(client, settings, price, tools, talk, ledger, patience)
-        problem = ""
+        problem, is_broke = "", False
         try:
             conversation.run()
         except GivenUp as end:
             problem = str(end)
         except OutOfMoney as end:
             problem = f"{end}{conversation.uncounted}"
+            is_broke = not ledger.spent.requests and not conversation.uncounted
         spent = ledger.spent
-    return Ending(problem, spent.usage, spent.usd, spent.requests, done=not problem)
+    return Ending(problem, spent.usage, spent.usd, spent.requests, not problem, is_broke)
 
 
 def price_of(settings: Claude) -> Price:

@@ -20,7 +20,6 @@ from autoresearch.space import Space
 READABLE = (
     200_000  # characters, the opening included: 50,000 tokens, and Claude's words come on top
 )
-BROKE = "budget.usd_agent"  # how the ledger begins when the next request may cost too much
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ def research(question: Question) -> Wave:
     wave, problem, is_broke = None, "", False
     try:
         wave, ending = talk(question)
-        problem = ending.problem
-        is_broke = not ending.requests and problem.startswith(BROKE)
+        problem, is_broke = ending.problem, ending.is_broke
     except (AutoresearchError, ImportError, OSError) as error:
         problem = plain(" ".join(str(error).split()), 500) or repr(error)
     return replace(

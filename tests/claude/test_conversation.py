@@ -488,10 +488,10 @@ def test_an_absurd_wait_is_not_waited(lab: MakeLab) -> None:
 
 def test_patience_is_for_a_whole_wave(lab: MakeLab) -> None:
     """One failure before every answer: no single outage is long, but together they are."""
-    mine = lab(lambda body: uses("look", at=1), patience=0.05)
+    mine = lab(lambda body: uses("look", at=1), patience=1.0, requests=1000)
     mine.server.rule = every_second(mine.server)
     ending = mine.converse()
-    assert "waited 0.05 s for it (claude.patience)" in ending.problem
+    assert "waited 1 s for it (claude.patience)" in ending.problem
     assert len(mine.looked) > 1
 
 

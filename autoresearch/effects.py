@@ -199,7 +199,7 @@ class Fit:
 
 def determined(a: "np.ndarray", singular: "np.ndarray") -> "np.ndarray":
     """Which coefficients the rows determine: those without a share in any null direction."""
-    directions = np.linalg.svd(a, full_matrices=True)[2]
+    directions = np.linalg.svd(a, full_matrices=False)[2]  # more rows than columns
     rank = int((singular > DEPENDENT * max(singular.max(), 1e-300)).sum())
     null = directions[rank:]
     return (np.abs(null) < 1e-6).all(axis=0) if len(null) else np.ones(a.shape[1], dtype=bool)

@@ -10,8 +10,8 @@
     ├── RecordError           a journal or result that contradicts itself (never a torn tail)
     └── TakenOver             another controller has taken this campaign over; this one must stop
 
-On a compute node, `node.failure`, `node.wire` and `node.referee` have their own under the root:
-no controller ever sees them.
+Facts that one module tells another have a class beside who tells them, and are caught there: in
+`claude`, `cluster`, `drafts`, `planning`, and on a compute node in `node`.
 
 A message says what should be, what was, and what to do.
 """

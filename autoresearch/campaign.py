@@ -23,9 +23,10 @@ from autoresearch.lease import Lease
 from autoresearch.mirror.noted import notices as wandb_notices
 from autoresearch.mirror.watching import Watching
 from autoresearch.placement import pause
+from autoresearch.program import bake
 from autoresearch.record import Record
 from autoresearch.settings import Settings
-from autoresearch.sources import Sources, bake
+from autoresearch.sources import Sources
 from autoresearch.spending import is_overdrawn, reserve
 
 VISIT_SECONDS = 120.0  # that a controller which only looks in stays at most

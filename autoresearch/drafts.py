@@ -19,8 +19,8 @@ from autoresearch.errors import CampaignError, ConfigError, SourceError, UserErr
 from autoresearch.experiment import Candidate, Json, Proposal, Scalar, Version, Wave
 from autoresearch.history import History
 from autoresearch.names import candidate_named
+from autoresearch.program import bake, check, parameters, program_of
 from autoresearch.programs import Programs, brought, fits, searchable, space_of
-from autoresearch.sources import bake, check, parameters, program_of
 from autoresearch.space import (
     Choice,
     Domain,

@@ -30,10 +30,11 @@ from autoresearch.node.device import software
 from autoresearch.node.scoring import rows_of
 from autoresearch.node.signature import make_key
 from autoresearch.planners.table import settings_of
+from autoresearch.program import bake, check, parameters
 from autoresearch.programs import Programs
 from autoresearch.record import Record
 from autoresearch.settings import NodeSettings, Settings
-from autoresearch.sources import Sources, bake, check, parameters
+from autoresearch.sources import Sources
 from autoresearch.tracking.server import address, ask
 
 PATIENCE = 5.0  # seconds between two looks at a lease that is about to run out

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from autoresearch.experiment import Candidate, Scalar
 from autoresearch.history import History
-from autoresearch.sources import Sources, bake, parameters, skeleton
+from autoresearch.program import bake, parameters, skeleton
+from autoresearch.sources import Sources
 from autoresearch.space import Choice, Domain, Interval, Space, space_from_json
 
 REACH = 3.0  # a number that nobody gave a domain is searched from a third of it to three times it

@@ -1,40 +1,27 @@
-"""Every train.py a campaign has tried, in its own bare git repository, and edits of its `Config`.
+"""Every train.py a campaign has tried, in its own bare git repository.
 
 A version is a commit whose tree holds `train.py`; the program is known by the SHA-256 of its bytes
 and found at `refs/versions/<sha256>`; branch `champion` is the result. `git log --graph champion`
-shows the lineage. Needs the git binary, no git settings of the user. A program is only ever parsed
-here, never run.
+shows the lineage. Needs the git binary, no git settings of the user.
 """
 
-import ast
-import difflib
 import hashlib
-import math
-import operator
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-import tokenize
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO, StringIO
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from autoresearch.errors import RecordError, SourceError, nearest
-from autoresearch.experiment import Scalar, plain
+from autoresearch.errors import RecordError, SourceError
+from autoresearch.experiment import plain
+from autoresearch.program import check, program_of, unified
 
-SIZE_LIMIT = 1 << 20  # bytes of a train.py
 CHAMPION = "refs/heads/champion"
 AUTHOR = "autoresearch"
 LOCK_SECONDS = 2.0  # git holds a ref's lock for milliseconds; one this old has lost its owner
-
-
-def program_of(text: str) -> str:
-    """The identity of a program: the SHA-256 of its UTF-8 bytes, 64 hex digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Sources:
@@ -184,214 +171,3 @@ def is_abandoned(lock: Path) -> bool:
     except FileNotFoundError:
         return True
     return (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
-
-
-# ---- the text of a program ---------------------------------------------------------------------
-
-
-def unified(old: str, new: str, old_name: str, new_name: str) -> str:
-    """What changes from one text to another: a unified diff, empty for the same text."""
-    lines = difflib.unified_diff(
-        StringIO(old, newline="\n").readlines(),
-        StringIO(new, newline="\n").readlines(),
-        old_name,
-        new_name,
-    )
-    return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
-    )
-
-
-def check(text: str) -> None:
-    """Raises SourceError, with the line, unless the text is UTF-8, of sane size, and compiles."""
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise SourceError(f"train.py should be UTF-8 text, but: {error.reason}") from error
-    if size > SIZE_LIMIT:
-        raise SourceError(f"train.py should have at most {SIZE_LIMIT} bytes, but has {size}")
-    tree = parse(text)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            compile(tree, "train.py", "exec", dont_inherit=True)
-    except SyntaxError as error:
-        raise SourceError(f"train.py line {error.lineno}: {error.msg}") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise SourceError(f"train.py should compile, but: {error}") from error
-
-
-def parse(text: str) -> ast.Module:
-    """Raises SourceError, with the line, if Python cannot parse the text as UTF-8."""
-    try:
-        encoding, _ = tokenize.detect_encoding(BytesIO(text.encode()).readline)
-        with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(text, "train.py")
-    except SyntaxError as error:
-        raise SourceError(f"train.py line {error.lineno or 1}: {error.msg}") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise SourceError(f"train.py should be Python that parses, but: {error}") from error
-    if encoding != "utf-8":
-        raise SourceError(f"train.py should be UTF-8, but declares {encoding}")
-    return tree
-
-
-def parameters(text: str) -> dict[str, Scalar]:
-    """The fields of `Config` and their defaults, in order of appearance.
-
-    Raises SourceError, with the line, if there is no dataclass `Config` or if a default is not a
-    plain number, string or truth value, or arithmetic on such numbers (`2**19`).
-    """
-    return {name: scalar(name, node) for name, node in defaults(text).items()}
-
-
-def bake(text: str, overrides: Mapping[str, Scalar]) -> str:
-    """The text with these defaults of `Config` replaced where they stand, every other byte kept.
-
-    Raises SourceError as `parameters` does, for an unknown name, or for a value of another kind.
-    """
-    nodes = defaults(text)
-    for name, value in overrides.items():
-        if name not in nodes:
-            raise SourceError(f"Config has no field '{name}'; {nearest(name, nodes)}")
-        check_kind(name, scalar(name, nodes[name]), value)
-    data = text.encode()
-    starts = line_starts(data)
-    for name in sorted(overrides, key=lambda n: span(nodes[n], starts), reverse=True):
-        begin, end = span(nodes[name], starts)
-        data = data[:begin] + repr(overrides[name]).encode() + data[end:]
-    return data.decode()
-
-
-def skeleton(text: str) -> str:
-    """A program without the values of its Config: equal for programs that differ in them alone."""
-    data, starts = text.encode(), line_starts(text.encode())
-    for node in sorted(defaults(text).values(), key=lambda n: span(n, starts), reverse=True):
-        begin, end = span(node, starts)
-        data = data[:begin] + b"_" + data[end:]
-    return data.decode()
-
-
-def check_kind(name: str, default: Scalar, value: Scalar) -> None:
-    """Raises SourceError unless a value is of its default's kind: number, text or truth value."""
-    if kind(value) != kind(default):
-        raise SourceError(f"'{name}' should be a {kind(default)} as {default!r}, but was {value!r}")
-    if not isinstance(value, str) and not is_plain(value):
-        raise SourceError(f"'{name}' should be a finite number below 2**64, but was {value!r}")
-
-
-def kind(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return "truth value"
-    return "text" if isinstance(value, str) else "number"
-
-
-def defaults(text: str) -> dict[str, ast.expr]:
-    """The default of each field of `Config`, as parsed. Raises SourceError as `parameters` does."""
-    found: dict[str, ast.expr] = {}
-    for statement in config_class(parse(text)).body:
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            continue
-        name = statement.target.id
-        if last_name(statement.annotation) == "ClassVar":
-            continue
-        if statement.value is None:
-            raise SourceError(
-                f"train.py line {statement.lineno}: '{name}' should have a default, but has none"
-            )
-        found[name] = statement.value
-    return found
-
-
-def config_class(tree: ast.Module) -> ast.ClassDef:
-    found = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Config"]
-    if len(found) != 1:
-        raise SourceError(
-            f"train.py should define one class Config at its top level, but defines {len(found)}"
-        )
-    if "dataclass" not in map(last_name, found[0].decorator_list):
-        raise SourceError(f"train.py line {found[0].lineno}: Config should be a @dataclass")
-    return found[0]
-
-
-def last_name(node: ast.expr) -> str:
-    """`dataclass` of `@dataclasses.dataclass(frozen=True)`, `ClassVar` of `ClassVar[int]`."""
-    match node:
-        case ast.Call(func=inner) | ast.Subscript(value=inner):
-            return last_name(inner)
-        case ast.Attribute(attr=word) | ast.Name(id=word):
-            return word
-    return ""
-
-
-UNARY: Mapping[type[ast.unaryop], Callable[..., Any]] = {
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}
-BINARY: Mapping[type[ast.operator], Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.LShift: operator.lshift,
-}
-
-
-def scalar(name: str, node: ast.expr) -> Scalar:
-    """The value of a default. Raises SourceError, with the line, if it is not plain."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, (bool, str)):
-        return node.value
-    try:
-        return number(node)
-    except (TypeError, ArithmeticError, ValueError, RecursionError) as error:
-        raise SourceError(
-            f"train.py line {node.lineno}: the default of '{name}' should be a plain number, "
-            "string, True or False, but is something else; write the value itself"
-        ) from error
-
-
-def number(node: ast.expr) -> int | float:
-    """Evaluate constant arithmetic without running anything; ValueError for all else.
-
-    Whole numbers stay below 2**64 at every step, so that `9**9**9` costs nothing.
-    """
-    value: int | float
-    match node:
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            pass
-        case ast.UnaryOp() if type(node.op) in UNARY:
-            value = UNARY[type(node.op)](number(node.operand))
-        case ast.BinOp() if type(node.op) in BINARY:
-            left, right = number(node.left), number(node.right)
-            if isinstance(node.op, (ast.Pow, ast.LShift)) and abs(right) > 64:
-                raise ValueError("an exponent beyond 64")
-            value = BINARY[type(node.op)](left, right)
-        case _:
-            raise ValueError("not a number")
-    if not is_plain(value):
-        raise ValueError("not a finite real number below 2**64")
-    return value
-
-
-def is_plain(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and abs(value) < 2**64
-
-
-def line_starts(data: bytes) -> list[int]:
-    """The offset of each line, as Python's parser counts: LF, CR LF and CR end a line."""
-    starts = [0]
-    for line in data.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    return starts
-
-
-def span(node: ast.expr, starts: Sequence[int]) -> tuple[int, int]:
-    """Where a node's UTF-8 bytes begin and end. `ast` counts columns in bytes too."""
-    assert node.end_lineno is not None  # noqa: S101 - set by ast.parse; narrows the type
-    assert node.end_col_offset is not None  # noqa: S101
-    begin = starts[node.lineno - 1] + node.col_offset
-    return begin, starts[node.end_lineno - 1] + node.end_col_offset

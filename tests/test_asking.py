@@ -19,10 +19,10 @@ from autoresearch.journal import replay
 from autoresearch.layout import write_atomically
 from autoresearch.placement import PLANNING_SECONDS
 from autoresearch.planning import Planning
+from autoresearch.program import bake, program_of
 from autoresearch.programs import Programs
 from autoresearch.settings import Planner, Search, Settings, Spending
 from autoresearch.smoke import Wish
-from autoresearch.sources import bake, program_of
 from autoresearch.space import Choice, Domain
 from autoresearch.spending import usd_left
 

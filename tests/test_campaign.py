@@ -23,9 +23,9 @@ from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.lease import acquire
 from autoresearch.mirror.watching import Watching
+from autoresearch.program import parameters
 from autoresearch.programs import Programs
 from autoresearch.settings import Judge, Planner, Search, Spending
-from autoresearch.sources import parameters
 from autoresearch.space import Choice, Domain, Interval
 
 SPACE: dict[str, Domain] = {"width": Choice((1, 2, 3, 4, 5, 6, 7, 8))}

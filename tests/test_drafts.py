@@ -13,8 +13,8 @@ from autoresearch.drafts import Bench, Unusable, read
 from autoresearch.entry import Purpose
 from autoresearch.experiment import Candidate, Json, Wave
 from autoresearch.judge import Request
+from autoresearch.program import program_of
 from autoresearch.programs import Programs
-from autoresearch.sources import program_of
 from autoresearch.space import Choice, Domain, Interval
 
 SPACE: dict[str, Domain] = {"width": Choice((1, 2, 3, 4)), "rate": Interval(0.1, 1.0)}

@@ -13,9 +13,9 @@ from autoresearch.campaign import Campaign
 from autoresearch.errors import CampaignError, ConfigError, DataError, SourceError, UserError
 from autoresearch.experiment import Json, Scalar
 from autoresearch.journal import replay
+from autoresearch.program import parameters
 from autoresearch.record import Record
 from autoresearch.settings import NodeSettings, Planner, Settings
-from autoresearch.sources import parameters
 
 
 @pytest.fixture

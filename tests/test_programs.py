@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from autoresearch import dispatch
 from autoresearch.experiment import Candidate, Proposal, Scalar, Version, Wave
+from autoresearch.program import bake
 from autoresearch.programs import Programs, fits, natural, searchable, space_of
-from autoresearch.sources import bake
 from autoresearch.space import Choice, Domain, Interval, check_domain, space_to_json
 
 SPACE: dict[str, Domain] = {"width": Choice((1, 2, 3))}

@@ -13,8 +13,8 @@ from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.judge import Request
 from autoresearch.layout import write_atomically
+from autoresearch.program import bake, program_of
 from autoresearch.smoke import Wish, experiment, length, outcome
-from autoresearch.sources import bake, program_of
 from autoresearch.spending import counted
 
 WIDE = bake(PROGRAM, {"width": 9})

@@ -18,7 +18,7 @@ from autoresearch.errors import CampaignError
 from autoresearch.experiment import Candidate, Json, Result, Seconds
 from autoresearch.lessons import of_campaign
 from autoresearch.names import candidate_named, named
-from autoresearch.sources import unified
+from autoresearch.program import unified
 
 ROWS, MOST_ROWS = 20, 50  # of a table
 LINES, MOST_LINES = 60, 200  # of a log

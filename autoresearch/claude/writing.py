@@ -28,9 +28,9 @@ from autoresearch.experiment import (
 )
 from autoresearch.layout import read_json, write_atomically
 from autoresearch.names import candidate_named
+from autoresearch.program import parameters, program_of
 from autoresearch.settings import Claude
 from autoresearch.smoke import Wish
-from autoresearch.sources import parameters, program_of
 
 PLANNER = "claude"
 NOTES = "notes.json"

@@ -14,6 +14,7 @@ from autoresearch import __version__
 from autoresearch.experiment import Cell, Scalar, Split, Wave
 from autoresearch.history import History
 from autoresearch.layout import Layout
+from autoresearch.program import bake, parameters, unified
 from autoresearch.report.table import (
     BEST,
     UNPROTECTED,
@@ -27,7 +28,7 @@ from autoresearch.report.table import (
 )
 from autoresearch.report.view import CellView, Standing, View, one_line, ranked, scores
 from autoresearch.settings import Settings
-from autoresearch.sources import Sources, bake, parameters, unified
+from autoresearch.sources import Sources
 from autoresearch.space import Choice, Domain, Interval
 from autoresearch.tracking.naming import GROUP_LIMIT
 

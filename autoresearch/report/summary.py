@@ -13,6 +13,7 @@ from autoresearch import journal
 from autoresearch.entry import Ask, Crown, Entry, Purpose
 from autoresearch.experiment import Candidate, Cell, Scalar, Seconds, State
 from autoresearch.history import History
+from autoresearch.program import parameters
 from autoresearch.report.view import (
     AgentView,
     CellView,
@@ -23,7 +24,7 @@ from autoresearch.report.view import (
     View,
 )
 from autoresearch.settings import Settings
-from autoresearch.sources import Sources, parameters
+from autoresearch.sources import Sources
 from autoresearch.spending import counted
 from autoresearch.statistics import alpha_spent, detectable_effect, noise
 

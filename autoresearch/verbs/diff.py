@@ -6,7 +6,8 @@ import sys
 from autoresearch.experiment import Candidate, plain
 from autoresearch.history import History
 from autoresearch.names import candidate_named
-from autoresearch.sources import Sources, bake, unified
+from autoresearch.program import bake, unified
+from autoresearch.sources import Sources
 from autoresearch.verbs import find
 from autoresearch.verbs.answer import answer
 

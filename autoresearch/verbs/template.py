@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from autoresearch.errors import SourceError
 from autoresearch.experiment import Candidate, Json, Scalar
 from autoresearch.history import History
+from autoresearch.program import defaults, parameters
 from autoresearch.programs import Programs, space_of
-from autoresearch.sources import defaults, parameters
 from autoresearch.space import Space
 from autoresearch.verbs.find import Campaign
 

@@ -13,8 +13,8 @@ from autoresearch.entry import Entry, Purpose
 from autoresearch.errors import CampaignError
 from autoresearch.experiment import Failure, Json, Result, Seconds
 from autoresearch.lessons import of_campaign
+from autoresearch.program import bake
 from autoresearch.programs import Programs
-from autoresearch.sources import bake
 
 TOOLS = {reading.name: reading for reading in READINGS}
 

@@ -19,8 +19,8 @@ from autoresearch.claude.ledger import SPEND, spent
 from autoresearch.claude.researcher import Question, research
 from autoresearch.claude.transcript import TALK
 from autoresearch.experiment import Candidate, Wave
+from autoresearch.program import program_of
 from autoresearch.settings import Claude
-from autoresearch.sources import program_of
 
 MakeSettings = Callable[..., Claude]
 WIDTH = {"overrides": {"width": 3}, "description": "wider", "expected": -0.1}

@@ -17,9 +17,9 @@ from autoresearch.entry import Purpose
 from autoresearch.errors import ConfigError, SourceError
 from autoresearch.experiment import Attempt, Candidate, Failure, Json, Result
 from autoresearch.planning import Planning
+from autoresearch.program import program_of
 from autoresearch.programs import Programs
 from autoresearch.smoke import Wish
-from autoresearch.sources import program_of
 
 WIDER = {"edits": [EDIT], "description": "one wider"}
 TEXT = PROGRAM.replace(EDIT["search"], EDIT["replace"])

@@ -20,8 +20,9 @@ from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout
 from autoresearch.names import candidate_named
+from autoresearch.program import parameters
 from autoresearch.settings import Spending
-from autoresearch.sources import Sources, parameters
+from autoresearch.sources import Sources
 from autoresearch.tracking.naming import run_id
 from autoresearch.verbs import diff, find, promote
 from autoresearch.verbs import replay as again

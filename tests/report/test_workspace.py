@@ -23,9 +23,10 @@ from autoresearch.experiment import Attempt, Candidate, Json, Split
 from autoresearch.journal import Journal, replay
 from autoresearch.layout import Layout
 from autoresearch.node.inputs import run_of
+from autoresearch.program import bake, parameters
 from autoresearch.record import Record
 from autoresearch.settings import Cluster, Search, Settings, Spending, Tier, Tracker
-from autoresearch.sources import Sources, bake, parameters
+from autoresearch.sources import Sources
 from autoresearch.space import Choice, Domain, Interval
 from autoresearch.tracking.naming import run_name
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from autoresearch import sources
+from autoresearch import program
 from autoresearch.layout import shipped
 
 SCRIPT = shipped("train") / "train.py"
@@ -146,9 +146,9 @@ def test_every_field_of_config_is_a_plain_literal_with_a_meaning() -> None:
 
 def test_sources_can_rewrite_its_defaults() -> None:
     text = SCRIPT.read_text()
-    baked = sources.bake(text, {"matrix_lr": 0.02, "window_pattern": "SL", "compile": False})
-    assert sources.parameters(baked) == {
-        **sources.parameters(text),
+    baked = program.bake(text, {"matrix_lr": 0.02, "window_pattern": "SL", "compile": False})
+    assert program.parameters(baked) == {
+        **program.parameters(text),
         "matrix_lr": 0.02,
         "window_pattern": "SL",
         "compile": False,

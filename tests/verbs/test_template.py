@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from outside import PROGRAM, SPACE, begin
 
-from autoresearch.sources import parameters
+from autoresearch.program import parameters
 from autoresearch.verbs import find
 from autoresearch.verbs.submission import check
 from autoresearch.verbs.template import edit, template

@@ -98,7 +98,8 @@ def take_up(desk: Desk) -> None:
         folder = desk.layout.ask(ask.name)
         planning = None
         if ask.name not in desk.history.taken and ask.planner not in desk.at_work:
-            planning = Planning.take_up(folder, desk.settings.claude.seconds)
+            is_slow = ask.planner in THINKERS
+            planning = Planning.take_up(folder, desk.settings.claude.seconds if is_slow else 0.0)
         if planning is None:
             close(desk, Planning(folder, 0, -1), "")
         else:

@@ -163,7 +163,9 @@ class Planning:
     @property
     def is_done(self) -> bool:
         """Whether `poll` has something to say."""
-        return self.process.poll() is not None if self.process else not self.may_live()
+        if self.process:
+            return self.process.poll() is not None
+        return self.answer() is not None or not self.may_live()
 
     def answer(self) -> Wave | None:
         """The wave, if it has been written whole."""

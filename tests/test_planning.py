@@ -126,6 +126,19 @@ def test_a_planner_at_work_is_waited_for_by_whoever_comes_next(tmp_path: Path) -
     assert again.is_done
 
 
+def test_an_answer_from_another_host_is_taken_at_once(tmp_path: Path) -> None:
+    """Whether its planner still lives cannot be seen from here, and does not matter."""
+    folder = tmp_path / "0001"
+    wave = answer(ask(folder))
+    owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+    (folder / OWNER).write_text(json.dumps(owner | {"host": "elsewhere"}), encoding="utf-8")
+    again = Planning.take_up(folder, 60)
+    assert again is not None
+    assert again.may_live()
+    assert again.is_done
+    assert again.poll() == wave
+
+
 def test_a_planner_that_was_killed_is_asked_the_same_again(tmp_path: Path) -> None:
     first = answer(ask(tmp_path / "one"))
     killed = ask(tmp_path / "0001")

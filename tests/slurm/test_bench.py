@@ -12,7 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCH = ROOT / "scripts" / "bench" / "slurm"
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("testbed"),  # they have their own, but it may install Slurm first
+]
 
 
 def quick(name: str, folder: Path) -> dict[str, float]:

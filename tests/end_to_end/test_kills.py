@@ -7,7 +7,10 @@ from bigram import write_task
 from chaos import Siege, violations
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=SLOW), pytest.param(3, marks=SLOW)])
 def test_a_campaign_survives_the_kill_of_anything_at_any_moment(tmp_path: Path, seed: int) -> None:
     write_task(tmp_path)
     siege = Siege(tmp_path, seed, experiments=48)  # more than a fast machine runs meanwhile

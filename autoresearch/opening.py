@@ -270,4 +270,5 @@ def node_settings(settings: Settings, url: str = "") -> NodeSettings:
         pilot=settings.pilot,
         tracker=replace(settings.tracker, url=url),
         results=settings.cluster.results,
+        sandbox=settings.cluster.sandbox,
     )

@@ -26,6 +26,7 @@ EFFORTS = ("low", "medium", "high", "xhigh", "max")
 CACHES = ("5m", "1h")
 MODES = ("auto", "online", "offline")
 RESULTS = ("files", "wandb")
+SANDBOXES = ("auto", "bubblewrap", "none")
 ONLINE = ("wandb", "online")
 SET_BY_REFEREE = ("vocabulary", "context")  # fields of every Config that nobody may choose
 
@@ -150,6 +151,7 @@ def search_rules(search: Search) -> Iterator[Rule]:
 def cluster_rules(cluster: Cluster) -> Iterator[Rule]:
     yield above("cluster.poll_seconds", cluster.poll_seconds, 0)
     yield one_of("cluster.results", cluster.results, RESULTS)
+    yield one_of("cluster.sandbox", cluster.sandbox, SANDBOXES)
     for name in ("poll_limit", "file_seconds", "exclude_after", "max_jobs", "max_array"):
         yield at_least(f"cluster.{name}", getattr(cluster, name), 0)
     yield "cluster.tiers", "empty", bool(cluster.tiers), "one tier or more"

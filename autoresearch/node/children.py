@@ -68,10 +68,17 @@ class Child:
     output: Output = field(default_factory=Output)
     peak: int = 0  # bytes
     silent_since: float = 0.0  # when its connection closed although it lives
+    is_walled: bool = False
 
     @property
     def inbox(self) -> deque[Message]:
         return self.connection.inbox
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; below 0 if a signal has ended it."""
+        code = self.process.poll()
+        return 128 - code if self.is_walled and code is not None and code > 128 else code
 
 
 class Children:
@@ -115,10 +122,10 @@ class Children:
         """Start a harness; the number of its socket is added to the command's arguments."""
         connection, theirs = Connection.pair()
         pipe, printed = os.pipe()
-        command = Command((*command.argv, str(theirs.fileno())), command.env)
+        argv = (*command.argv, str(theirs.fileno()))
         try:
             process = kernel.launch(
-                command.argv,
+                argv,
                 command.env,
                 signal.SIGKILL,
                 file_bytes=self.file_bytes,
@@ -132,7 +139,7 @@ class Children:
             os.close(printed)
             theirs.close()
         os.set_blocking(pipe, False)
-        child = Child(name, process, connection, pipe)
+        child = Child(name, process, connection, pipe, is_walled=command.is_walled)
         self.alive.append(child)
         self.outputs.append((name, child.output))
         self.selector.register(connection, selectors.EVENT_READ, (child, self._listen))
@@ -179,7 +186,8 @@ class Children:
 
     def measure(self, child: Child) -> int:
         """The most memory the child is known to have held, in bytes."""
-        child.peak = max(child.peak, kernel.peak_resident(child.process.pid))
+        pids = (child.process.pid, *kernel.tree(child.process.pid))
+        child.peak = max(child.peak, *map(kernel.peak_resident, pids))
         return child.peak
 
     def log(self) -> str:
@@ -245,7 +253,7 @@ class Children:
 
     def _look(self, child: Child) -> None:
         """Notice an end that was not announced."""
-        code = child.process.poll()
+        code = child.exit_code
         if code is not None:
             self._drain(child)
             if not child.inbox:

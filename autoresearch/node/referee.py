@@ -12,12 +12,13 @@ import selectors
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from autoresearch.errors import AutoresearchError, DataError
+from autoresearch.errors import AutoresearchError, ConfigError, DataError
 from autoresearch.experiment import Failure, Json
 from autoresearch.layout import Layout, write_atomically
-from autoresearch.node import attempt, kernel
+from autoresearch.node import attempt, kernel, sandbox
 from autoresearch.node.failure import AttemptFailed
 from autoresearch.node.inputs import run_of
 from autoresearch.node.progress import Claim
@@ -68,17 +69,18 @@ class Referee:
         self.told_to_stop = True
 
     def open_node(self) -> attempt.Node | None:
-        """None if the data is unusable: then every attempt fails by `problem`."""
+        """None without data or the sandbox asked for: then every attempt fails by `problem`."""
         try:
-            data = attempt.Held(Path(self.settings.data))
-        except DataError as error:
+            settings = replace(self.settings, sandbox=sandbox.choose(self.settings.sandbox))
+            data = attempt.Held(Path(settings.data))
+        except (ConfigError, DataError) as error:
             self.problem = str(error)
             return None
         return attempt.Node(
             self.layout,
             self.output,
-            self.settings,
-            self.settings.tiers[self.tier],
+            settings,
+            settings.tiers[self.tier],
             self.tier,
             self.pilot,
             self.scratch,

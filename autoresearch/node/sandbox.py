@@ -1,39 +1,177 @@
 """The wall between the program and everything it must not touch: a command line and an environment.
 
-`none` is no wall: the program runs as the user. Its results are marked unprotected. What it does
-keep out is the user's environment: no API key reaches the program.
+`bubblewrap` shows a program the system, its Python and its own folder, read-only but for the last:
+no network, no other process, no home, no campaign, no data. `none` is no wall: the program runs as
+the user, and its results are marked unprotected. In either case the user's environment stays
+outside: no API key reaches the program.
+
+Source: bubblewrap (github.com/containers/bubblewrap), which needs no rights but user namespaces.
 """
 
+import importlib.util
 import os
+import shutil
 import site
-from collections.abc import Mapping
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.errors import ConfigError, nearest
 
-KINDS = ("none",)
+AUTO, BUBBLEWRAP, NONE = "auto", "bubblewrap", "none"
+KINDS = (AUTO, BUBBLEWRAP, NONE)
+BWRAP = "bwrap"
 
 KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
 KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "CONDA_PREFIX")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
+SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/sys")
+# Of /etc what finding libraries, drivers and the time of day takes.
+ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "OpenCL", "vulkan")
+GPUS = ("nvidia*", "nvidia-caps", "kfd", "dri")  # below /dev
+PACKAGES = ("torch", "numpy")  # with what lies beside them
+# Of Python's own files those full of prose: `prepare source=stdlib` makes its text of them.
+PROSE = ("idlelib", "lib2to3", "pydoc_data", "test", "turtledemo")
+TEMPORARY = ("/tmp", "/dev/shm")  # noqa: S108 - fresh ones, in memory
+TEMPORARY_BYTES = 1 << 30  # of each
+PROBE_SECONDS = 60.0  # importing torch on a busy machine
+
 
 @dataclass(frozen=True)
 class Command:
-    """What to execute, with exactly which environment."""
+    """What to execute, with exactly which environment.
+
+    `is_walled`: a signal that ends the program shows as an exit code of 128 and its number.
+    """
 
     argv: tuple[str, ...]
     env: dict[str, str]
+    is_walled: bool = False
 
 
 def command(kind: str, argv: tuple[str, ...], scratch: Path, threads: int) -> Command:
-    """Wrap `argv` so that it may write to `scratch` only. Raises ConfigError if it cannot be."""
+    """Wrap `argv` so that it may write to `scratch` only. `kind` is what `choose` has answered."""
+    env = environment(os.environ, scratch, threads)
+    if kind == BUBBLEWRAP:
+        return Command((*wall(scratch), *argv), env, is_walled=True)
+    if kind == NONE:
+        return Command(argv, env)
+    raise ConfigError(unknown(kind))
+
+
+def choose(kind: str) -> str:
+    """BUBBLEWRAP or NONE. Raises ConfigError if the site's choice cannot be had on this node."""
     if kind not in KINDS:
+        raise ConfigError(unknown(kind))
+    if kind == NONE:
+        return NONE
+    why = problem()
+    if why and kind == BUBBLEWRAP:
         raise ConfigError(
-            f"sandbox should be one of {', '.join(KINDS)}, but was '{kind}'; {nearest(kind, KINDS)}"
+            f"bubblewrap should make a sandbox on this node, but {why}; install it, or say "
+            "cluster.sandbox=none and trust the programs"
         )
-    return Command(argv, environment(os.environ, scratch, threads))
+    return NONE if why else BUBBLEWRAP
+
+
+def unknown(kind: str) -> str:
+    should = f"cluster.sandbox should be one of {', '.join(KINDS)}"
+    return f"{should}, but was '{kind}'; {nearest(kind, KINDS)}"
+
+
+def problem() -> str:
+    """What keeps bubblewrap from making a sandbox here in which torch works; "" if it can."""
+    if shutil.which(BWRAP) is None:
+        return f"there is no {BWRAP}"
+    scratch = Path(TEMPORARY[0])
+    try:
+        done = subprocess.run(
+            [*wall(scratch), sys.executable, "-P", "-c", f"import {', '.join(PACKAGES)}"],
+            env=environment(os.environ, scratch, 1),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"bwrap took more than {PROBE_SECONDS:.0f} s"
+    said = " ".join(done.stdout.decode(errors="replace").split())
+    return (said or f"bwrap ended with exit code {done.returncode}") if done.returncode else ""
+
+
+# ---- what a program sees -----------------------------------------------------------------------
+
+
+def wall(scratch: Path) -> tuple[str, ...]:
+    """The beginning of a command: everything is out of sight but what is named here."""
+    return (
+        *(shutil.which(BWRAP) or BWRAP, "--unshare-all", "--die-with-parent"),
+        *flat(system()),
+        *("--proc", "/proc", "--dev", "/dev"),
+        *flat(("--dev-bind", path, path) for path in devices()),
+        *flat(("--size", str(TEMPORARY_BYTES), "--tmpfs", path) for path in TEMPORARY),
+        *flat(("--ro-bind", path, path) for path in software()),
+        *flat(("--tmpfs", path) for path in prose()),
+        *("--bind", str(scratch), str(scratch), "--chdir", str(scratch), "--"),
+    )
+
+
+def flat(words: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    for each in words:
+        yield from each
+
+
+def system() -> Iterator[tuple[str, ...]]:
+    """Libraries, compilers and drivers of the system; links stay links."""
+    for name in SYSTEM:
+        if (path := Path(name)).is_symlink():
+            yield ("--symlink", str(path.readlink()), name)
+        elif path.is_dir():
+            yield ("--ro-bind", name, name)
+    for name in ETC:
+        yield ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+
+
+def devices() -> list[str]:
+    return sorted(str(path) for name in GPUS for path in Path("/dev").glob(name))
+
+
+def software() -> list[str]:
+    """Folders that Python, torch and the harness need, outside of the system's; outer ones first.
+
+    Of this package the frozen copy alone, not the campaign beside it.
+    """
+    found = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_exec_prefix)}
+    found |= {Path(path).resolve().parent for path in map(package, PACKAGES) if path}
+    found |= {Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path}
+    found.add(Path(__file__).resolve().parents[1])
+    found |= {path.resolve() for path in found}
+    kept = [path for path in found if path.is_dir() and not is_system(path)]
+    return sorted(map(str, kept))
+
+
+def package(name: str) -> str:
+    """Where a package lies, without importing it."""
+    found = importlib.util.find_spec(name)
+    return (found.submodule_search_locations or [""])[0] if found else ""
+
+
+def is_system(path: Path) -> bool:
+    return any(path.is_relative_to(name) for name in SYSTEM) or path == Path("/")
+
+
+def prose() -> list[str]:
+    """Folders of Python's own to be shown empty."""
+    root = Path(sysconfig.get_paths()["stdlib"]).resolve()
+    return [str(root / name) for name in PROSE if (root / name).is_dir()]
+
+
+# ---- what a program is told --------------------------------------------------------------------
 
 
 def environment(outer: Mapping[str, str], scratch: Path, threads: int) -> dict[str, str]:
@@ -47,4 +185,5 @@ def environment(outer: Mapping[str, str], scratch: Path, threads: int) -> dict[s
     counts = dict.fromkeys(THREADS, str(threads))
     # A new HOME would hide packages installed with `pip install --user`.
     python = {"PYTHONUSERBASE": site.getuserbase(), "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
-    return {**kept, **home, **counts, **python}
+    # torch's compiler names a folder after the user, who has no name where there is no /etc/passwd.
+    return {**kept, **home, **counts, **python, "USER": "program"}

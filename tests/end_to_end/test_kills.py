@@ -6,7 +6,6 @@ import pytest
 from bigram import write_task
 from chaos import Siege, violations
 
-
 SLOW = pytest.mark.slow
 
 

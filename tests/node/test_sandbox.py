@@ -1,6 +1,11 @@
-"""What crosses into the program's process even without a wall: a short environment."""
+"""What crosses into the program's process: without a wall a short environment, with one no more."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +41,120 @@ def test_no_sandbox_leaves_the_command_as_it_is() -> None:
     assert command.argv == ("python", "-V")
 
 
-def test_an_unknown_sandbox_is_an_error_and_never_no_sandbox() -> None:
-    with pytest.raises(ConfigError, match="sandbox should be one of none, but was 'bubble'"):
-        sandbox.command("bubble", ("python",), SCRATCH, threads=1)
+@pytest.mark.parametrize("kind", ["bubble", ""])
+def test_an_unknown_sandbox_is_an_error_and_never_no_sandbox(kind: str) -> None:
+    with pytest.raises(ConfigError, match="sandbox should be one of auto, bubblewrap, none, but"):
+        sandbox.command(kind, ("python",), SCRATCH, threads=1)
+    with pytest.raises(ConfigError, match="sandbox should be one of auto, bubblewrap, none, but"):
+        sandbox.choose(kind)
+
+
+def test_without_bubblewrap_the_choice_is_none_or_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert sandbox.choose("auto") == sandbox.choose("none") == "none"
+    with pytest.raises(
+        ConfigError, match=r"there is no bwrap; install it, or say cluster\.sandbox"
+    ):
+        sandbox.choose("bubblewrap")
+
+
+def test_where_user_namespaces_are_forbidden_the_choice_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert sandbox.choose("auto") == "none"
+    with pytest.raises(ConfigError, match="but bwrap: No permissions to create new namespace;"):
+        sandbox.choose("bubblewrap")
+
+
+# ---- behind the wall -----------------------------------------------------------------------------
+
+SPY = """
+import json, os, socket, sys, sysconfig
+from pathlib import Path
+secret, scratch = map(Path, sys.argv[1:])
+
+def attempt(what):
+    try:
+        return what()
+    except OSError as error:
+        return f"{type(error).__name__}"
+
+print(json.dumps({
+    "secret": attempt(secret.read_text),
+    "beside": attempt(lambda: os.listdir(secret.parent)),
+    "users": attempt(lambda: Path("/etc/passwd").read_text()),
+    "home": attempt(lambda: os.listdir(Path(sys.argv[1]).home())),
+    "processes": sum(name.isdigit() for name in os.listdir("/proc")),
+    "links": os.listdir("/sys/class/net") and [name for _, name in socket.if_nameindex()],
+    "network": attempt(lambda: socket.create_connection(("1.1.1.1", 53), 2)),
+    "unix": attempt(lambda: os.listdir("/run")),
+    "system": attempt(lambda: Path("/usr/mark").write_text("x")),
+    "python": attempt(lambda: Path(sys.prefix, "mark").write_text("x")),
+    "prose": os.listdir(Path(sysconfig.get_paths()["stdlib"], "pydoc_data")),
+    "scratch": attempt(lambda: (scratch / "mark").write_text("x")),
+    "host": socket.gethostname(),
+    "environment": sorted(os.environ),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def spied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a program finds that looks around behind bubblewrap."""
+    if problem := sandbox.problem():
+        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    root = tmp_path_factory.mktemp("campaign")
+    scratch = root / "scratch"
+    scratch.mkdir()
+    (root / "secret").write_text("validation text")
+    argv = (sys.executable, "-P", "-c", SPY, str(root / "secret"), str(scratch))
+    command = sandbox.command("bubblewrap", argv, scratch, threads=1)
+    done = subprocess.run(command.argv, env=command.env, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert (scratch / "mark").read_text() == "x"  # the only place that it can write to, and we see
+    return found
+
+
+def test_nothing_of_the_campaign_and_the_user_can_be_read(spied: dict[str, Any]) -> None:
+    assert spied["secret"] == "FileNotFoundError"
+    assert spied["beside"] == ["scratch"]
+    assert spied["users"] == "FileNotFoundError"
+    assert spied["home"] in (["mark"], [])  # the scratch folder
+
+
+def test_the_demos_text_cannot_be_read_from_python_itself(spied: dict[str, Any]) -> None:
+    assert spied["prose"] == []
+
+
+def test_there_is_no_network_and_no_other_process(spied: dict[str, Any]) -> None:
+    assert spied["links"] == ["lo"]
+    assert spied["network"] == "OSError"
+    assert spied["unix"] == "FileNotFoundError"
+    assert spied["processes"] == 2  # bubblewrap's own, and the program
+
+
+def test_only_the_scratch_folder_can_be_written(spied: dict[str, Any]) -> None:
+    assert spied["system"] == spied["python"] == "OSError"
+    assert spied["scratch"] == 1
+
+
+def test_no_more_of_the_environment_than_without_a_wall(spied: dict[str, Any]) -> None:
+    allowed = sandbox.environment(os.environ, SCRATCH, 1)
+    assert set(spied["environment"]) <= {*allowed, "PWD"}
+
+
+def test_a_walls_programs_end_by_signals_as_others_do(tmp_path: Path) -> None:
+    """Seen in exit codes: 128 and the signal's number."""
+    if sandbox.problem():
+        pytest.skip("needs bubblewrap: ./scripts/test --slurm")
+    argv = (sys.executable, "-c", "import os; os.kill(os.getpid(), 11)")
+    command = sandbox.command("bubblewrap", argv, tmp_path, threads=1)
+    done = subprocess.run(command.argv, env=command.env, capture_output=True, check=False)
+    assert command.is_walled
+    assert done.returncode == 128 + 11

@@ -4,16 +4,26 @@ Imports nothing that a verb needs. What is printed as help is in `words`.
 """
 
 import argparse
+from typing import NoReturn, TypeAlias
 
 from autoresearch import __version__
+from autoresearch.errors import UserError
 from autoresearch.words import DESCRIPTION, HELP, HIDDEN, JSON_HELP, NAME_HELP, VERBS, WAVE
 
-Verbs = argparse._SubParsersAction
+
+class Parser(argparse.ArgumentParser):
+    """Mistakes are errors as all others: one line, exit code 1."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
 
 
-def parser() -> argparse.ArgumentParser:
+Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def parser() -> Parser:
     """The whole command line."""
-    root = argparse.ArgumentParser(prog="autoresearch", description=DESCRIPTION)
+    root = Parser(prog="autoresearch", description=DESCRIPTION)
     root.add_argument("--version", action="version", version=f"autoresearch {__version__}")
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True)
     add_preparing_verbs(verbs)
@@ -25,11 +35,9 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def add_verb(
-    verbs: "Verbs[argparse.ArgumentParser]", name: str, help: str = "", key: str = ""
-) -> argparse.ArgumentParser:
+def add_verb(verbs: Verbs, name: str, help: str = "", key: str = "") -> Parser:
     """`key` is where its help stands, if not under its name."""
-    verb: argparse.ArgumentParser = verbs.add_parser(
+    verb: Parser = verbs.add_parser(
         name,
         help=help or VERBS[name],
         description=HELP.get(key or name),
@@ -38,11 +46,11 @@ def add_verb(
     return verb
 
 
-def add_json(verb: argparse.ArgumentParser) -> None:
+def add_json(verb: Parser) -> None:
     verb.add_argument("--json", action="store_true", help=JSON_HELP)
 
 
-def add_preparing_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+def add_preparing_verbs(verbs: Verbs) -> None:
     """Verbs for what must be there before a campaign."""
     prepare = add_verb(verbs, "prepare")
     prepare.add_argument("--force", action="store_true", help="make them again from nothing")
@@ -64,7 +72,7 @@ def add_preparing_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
         add_json(verb)
 
 
-def add_campaign_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+def add_campaign_verbs(verbs: Verbs) -> None:
     """Verbs that begin a campaign, go on with it, end it."""
     run = add_verb(verbs, "run")
     run.add_argument("--cfg", choices=["job"], help="print the settings and stop")
@@ -85,7 +93,7 @@ def add_campaign_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
         add_json(verb)
 
 
-def add_experiment_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+def add_experiment_verbs(verbs: Verbs) -> None:
     """Verbs that have something run."""
     for name in ("replay", "promote"):
         verb = add_verb(verbs, name)
@@ -94,7 +102,7 @@ def add_experiment_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
         add_json(verb)
 
 
-def add_wave_verb(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+def add_wave_verb(verbs: Verbs) -> None:
     """Waves from outside: `wave` and the words that follow it."""
     words = add_verb(verbs, "wave").add_subparsers(dest="word", metavar="WORD", required=True)
     for name in WAVE:
@@ -107,7 +115,7 @@ def add_wave_verb(verbs: "Verbs[argparse.ArgumentParser]") -> None:
         add_json(word)
 
 
-def add_reading_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+def add_reading_verbs(verbs: Verbs) -> None:
     """Verbs for what is known, also while a controller is at work."""
     for name in ("sync", "status", "show", "diff", "source", "effects", "notebook", "report"):
         verb = add_verb(verbs, name)
@@ -132,7 +140,7 @@ def add_reading_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
         add_json(verb)
 
 
-def add_completion_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+def add_completion_verbs(verbs: Verbs) -> None:
     """Verbs for shells."""
     completion = add_verb(verbs, "completion")
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
@@ -140,13 +148,13 @@ def add_completion_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     complete.add_argument("words", nargs=argparse.REMAINDER)
 
 
-def add_directory(verb: argparse.ArgumentParser) -> None:
+def add_directory(verb: Parser) -> None:
     verb.add_argument("directory", metavar="DIR", help="the campaign's directory")
 
 
-def add_experiment(verb: argparse.ArgumentParser, name: str) -> None:
+def add_experiment(verb: Parser, name: str) -> None:
     verb.add_argument("experiment", metavar=name, help=NAME_HELP)
 
 
-def add_overrides(verb: argparse.ArgumentParser) -> None:
+def add_overrides(verb: Parser) -> None:
     verb.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides")

@@ -5,6 +5,7 @@ The campaign's own planner is asked early, by as much as it takes to think. Wher
 A question is in the journal before its planner exists, and its wave is recorded once.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,9 +20,9 @@ from autoresearch.experiment import Candidate, Proposal, Wave, plain
 from autoresearch.history import History
 from autoresearch.journal import now
 from autoresearch.judge import Request, screening_seeds
-from autoresearch.layout import Layout, read_json
+from autoresearch.layout import Layout
 from autoresearch.placement import PLANNING_SECONDS, depth
-from autoresearch.planning import PlannerFailed, Planning, request
+from autoresearch.planning import ANSWER_SECONDS, PlannerFailed, Planning, request
 from autoresearch.programs import Programs
 from autoresearch.record import Record
 from autoresearch.settings import Planner, Settings
@@ -34,6 +35,7 @@ FILLER = "bayes"
 THINKERS = ("claude", "mixed")  # may take minutes, and cost money
 FILLS_WITH: tuple[str, ...] = ("startup", "candidates")  # its options
 OUTSIDE = "external"  # nobody is asked: waves come by themselves
+UNFIT = (SourceError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 FILLED = 0.5  # of a search's experiments, at most, may be filled in while a planner thinks
 RECENT = 8  # asks whose length tells how long the next one will take
 
@@ -98,8 +100,7 @@ def take_up(desk: Desk) -> None:
         folder = desk.layout.ask(ask.name)
         planning = None
         if ask.name not in desk.history.taken and ask.planner not in desk.at_work:
-            is_slow = ask.planner in THINKERS
-            planning = Planning.take_up(folder, desk.settings.claude.seconds if is_slow else 0.0)
+            planning = Planning.take_up(folder, patience(desk, ask.planner))
         if planning is None:
             close(desk, Planning(folder, 0, -1), "")
         else:
@@ -112,9 +113,9 @@ def take_up(desk: Desk) -> None:
 def ask_in_time(desk: Desk) -> None:
     """Ask the campaign's planner early, and who fills in before it is too late."""
     planner = desk.settings.planner
-    if planner.kind != OUTSIDE and planner.kind not in desk.at_work:
-        if is_due(desk, planner.kind, thinking_time(desk)):
-            ask(desk, planner)
+    is_free = planner.kind != OUTSIDE and planner.kind not in desk.at_work
+    if is_free and is_due(desk, planner.kind, thinking_time(desk)):
+        ask(desk, planner)
         return
     fills = filler(planner)
     is_free = FILLER not in desk.at_work and may_fill(desk)
@@ -134,7 +135,7 @@ def may_fill(desk: Desk) -> bool:
     """Whether experiments are left for who fills in: where their number is bounded, half of what
     the search has is kept for whom the user has chosen."""
     bound, history = desk.settings.budget.experiments, desk.history
-    if not bound:
+    if not bound or desk.failures >= PATIENCE:
         return True
     entries = history.entries.values()
     search = [entry for entry in entries if entry.purpose in (Purpose.screen, Purpose.climb)]
@@ -180,6 +181,8 @@ def room(desk: Desk) -> int:
 def shortage(desk: Desk) -> str:
     """Why nothing more is proposed, though no bound is reached."""
     left = max(0, int(remaining(desk)))
+    if not left:
+        return "budget: no experiment is left"
     return f"budget: the last {left} experiments were kept for a crown test and the certification"
 
 
@@ -198,7 +201,13 @@ def ask(desk: Desk, planner: Planner) -> None:
     desk.record.append({"type": "asking", "ask": name, **bounds})
     question |= {"usd": usd, "campaign": str(desk.layout.root), "task": desk.settings.task.dir}
     question["seed"] += planner.kind != desk.settings.planner.kind  # not what it would fill in with
-    desk.at_work[planner.kind] = Planning.start(desk.layout.ask(name), question, known)
+    folder, wait = desk.layout.ask(name), patience(desk, planner.kind)
+    desk.at_work[planner.kind] = Planning.start(folder, question, known, wait)
+
+
+def patience(desk: Desk, kind: str) -> float:
+    """How long a planner may take, in seconds."""
+    return desk.settings.claude.seconds if kind in THINKERS else ANSWER_SECONDS
 
 
 def results(history: History) -> int:
@@ -218,9 +227,13 @@ def take_answer(desk: Desk, kind: str) -> None:
         return
     if wave is None:
         return
-    del desk.at_work[kind]
     if wave.proposals or wave.notes:
-        take_wave(desk, wave, planning.name)
+        try:
+            take_wave(desk, wave, planning.name)
+        except UNFIT as error:  # nothing of it is recorded
+            fail(desk, kind, PlannerFailed(f"the planner's wave cannot be run: {error!r}"))
+            return
+    del desk.at_work[kind]
     close(desk, planning, wave.problem)
     desk.failures = 0 if kind == desk.settings.planner.kind else desk.failures
     desk.silent[kind] = (
@@ -231,11 +244,14 @@ def take_answer(desk: Desk, kind: str) -> None:
 
 
 def fail(desk: Desk, kind: str, failure: PlannerFailed) -> None:
-    """A planner has ended without a wave: it is asked again, a few times."""
+    """A planner has ended without a wave: it is asked again, a few times. Where somebody fills in
+    the search goes on without it, and it is asked again when there is news."""
     close(desk, desk.at_work.pop(kind), str(failure))
     if kind == desk.settings.planner.kind:
         desk.failures += 1
-        if desk.failures >= PATIENCE:
+        if kind in THINKERS and FILLER not in desk.silent:
+            desk.silent[kind] = results(desk.history)
+        elif desk.failures >= PATIENCE:
             desk.record.append({"type": "search_ended", "reason": str(failure)})
 
 
@@ -325,9 +341,11 @@ def take_from_outside(desk: Desk) -> None:
     for path in sorted(desk.layout.waves.glob("*.json")):
         if path.stem not in desk.history.taken:
             try:
-                wave = fitting(desk, Wave.from_json(read_json(path) or {}))
+                wave = fitting(desk, Wave.from_json(json.loads(path.read_bytes())))
                 take_wave(desk, wave, path.stem)
-            except (SourceError, ValueError, TypeError, KeyError, AttributeError) as error:
+            except OSError:  # it may be there the next time
+                continue
+            except UNFIT as error:
                 refuse(path, repr(error))
                 continue
             if wave.exhausted and not desk.history.search_ended:
@@ -346,9 +364,9 @@ def fitting(desk: Desk, wave: Wave) -> Wave:
 
 
 def refuse(path: Path, reason: str) -> None:
-    """Put a file that holds no wave aside, with the reason beside it."""
+    """Put a file aside whose wave cannot be run, with the reason beside it."""
     path.with_suffix(".refused").write_text(f"{plain(reason, 300)}\n", encoding="utf-8")
-    path.unlink(missing_ok=True)
+    path.rename(path.with_suffix(".json.refused"))
 
 
 def open_asks(history: History) -> list[Ask]:

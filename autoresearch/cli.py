@@ -42,7 +42,7 @@ CURES = {
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Raises UserError for a verb that does not exist; argparse itself ends what else is wrong."""
+    """Raises UserError for what no verb takes."""
     if words and not words[0].startswith("-") and words[0] not in (*VERBS, HIDDEN):
         raise UserError(f"there should be a verb, but was '{words[0]}'; {nearest(words[0], VERBS)}")
     return parser().parse_args(words)

@@ -7,11 +7,15 @@ next waits for the same process, reads its answer, or has it go on from what it 
 """
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 
@@ -23,12 +27,16 @@ from autoresearch.history import History
 from autoresearch.layout import read_json, write_atomically
 from autoresearch.lease import holder, silent_seconds
 from autoresearch.planners.protocol import OWNER
+from autoresearch.process import Identity
 from autoresearch.programs import Programs, space_of
 from autoresearch.settings import Settings
 from autoresearch.space import Space, space_to_json
 
 TARGETS = 2  # families besides the champion's whose parameters are worth a search
-SPARE_SECONDS = 120.0  # beyond what a planner may take: it is gone, wherever it was
+ANSWER_SECONDS = 480.0  # that a planner may take which asks nobody else
+SPARE_SECONDS = 120.0  # beyond what a planner may take: it is gone, or hangs
+LIVES = 3  # processes for one question: one that is killed is followed by another
+WORDS = "planner: "  # begin what a planner says of its own failure
 
 
 class PlannerFailed(UserError):  # noqa: N818 - it reports a fact
@@ -124,18 +132,22 @@ class Planning:
     capacity: int  # proposals it may make
     asked: int  # number of results known when it was asked; -1: by a controller before us
     process: "subprocess.Popen[bytes] | None" = None  # None: the child of a controller before us
-    patience: float = 0.0  # seconds that one on another host may take
+    patience: float = ANSWER_SECONDS  # seconds that it may take
+    lives: int = 1
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def name(self) -> str:
         return self.folder.name
 
     @classmethod
-    def start(cls, folder: Path, question: Json, asked: int) -> "Planning":
+    def start(
+        cls, folder: Path, question: Json, asked: int, patience: float = ANSWER_SECONDS
+    ) -> "Planning":
         """Ask. The question is on disk before the process exists."""
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "request.json", json.dumps(question | {"folder": str(folder)}))
-        return cls(folder, question["capacity"], asked, launch(folder))
+        return cls(folder, question["capacity"], asked, launch(folder), patience)
 
     @classmethod
     def take_up(cls, folder: Path, patience: float) -> "Planning | None":
@@ -147,9 +159,14 @@ class Planning:
         if question is None:
             return None
         planning = cls(folder, question["capacity"], -1, patience=patience)
-        if planning.answer() is None and not planning.complaint() and not planning.may_live():
+        if planning.answer() is None and not planning.has_failed and not planning.may_live():
             planning.process = launch(folder)
         return planning
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended in its own words; others may stand beside them."""
+        return any(line.startswith(WORDS) for line in self.complaint().splitlines())
 
     def may_live(self) -> bool:
         """Whether another controller's planner may be at work, here or on another host."""
@@ -159,6 +176,11 @@ class Planning:
         if owner.is_here:
             return owner.is_alive
         return silent_seconds(self.folder / OWNER) < self.patience + SPARE_SECONDS
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it has had all its time, and more: it hangs."""
+        return time.monotonic() - self.began > self.patience + SPARE_SECONDS
 
     @property
     def is_done(self) -> bool:
@@ -182,14 +204,33 @@ class Planning:
             return ""
 
     def poll(self) -> Wave | None:
-        """The wave, or None while the planner is at work. Raises PlannerFailed."""
+        """The wave, or None while the planner is at work. Raises PlannerFailed.
+
+        One that was killed is followed by another, which goes on from what is written down.
+        """
         if not self.is_done:
+            if self.is_overdue:
+                self.kill()
+                raise PlannerFailed(
+                    f"the planner should answer within {self.patience:.0f} s, but did not"
+                )
             return None
         wave = self.answer()
+        if wave is None and self.was_killed and self.lives < LIVES:
+            self.process, self.lives = launch(self.folder), self.lives + 1
+            self.began = time.monotonic()
+            return None
         if wave is None or (self.process and self.process.returncode):
             said = self.complaint() or self.misfit()
             raise PlannerFailed(f"the planner failed: {plain(said, 300) or 'without a word'}")
         return wave
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it came to its end from outside: here by a signal, elsewhere with its host."""
+        if self.process:
+            return self.process.returncode < 0
+        return not self.has_failed and not self.misfit()
 
     def misfit(self) -> str:
         try:
@@ -203,10 +244,14 @@ class Planning:
         return spent(self.folder)
 
     def kill(self) -> None:
-        """End it. What it has written down stays."""
+        """End it, if it is on this host. What it has written down stays."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        owner = None if self.process else holder(self.folder / OWNER)
+        if owner and owner.is_alive:
+            with suppress(ProcessLookupError):
+                os.kill(owner.pid, signal.SIGKILL)
 
     def discard(self) -> None:
         """Forget the question and the answer, which are recorded. A conversation is kept."""
@@ -226,10 +271,13 @@ def launch(folder: Path) -> "subprocess.Popen[bytes]":
         (folder / "wave.json").open("wb") as output,
         (folder / "problem.txt").open("wb") as errors,
     ):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "autoresearch.planners"],
             stdin=stdin,
             stdout=output,
             stderr=errors,
             start_new_session=True,
         )
+    if owner := Identity.of(process.pid):  # at once: it may take seconds to say so itself
+        write_atomically(folder / OWNER, json.dumps(asdict(owner)))
+    return process

@@ -18,6 +18,7 @@ from autoresearch.errors import SourceError, nearest
 from autoresearch.experiment import Scalar
 
 SIZE_LIMIT = 1 << 20  # bytes of a train.py
+WEIGHT_LIMIT = 1 << 20  # nodes of its syntax that are compiled
 
 
 def program_of(text: str) -> str:
@@ -48,12 +49,30 @@ def check(text: str) -> None:
         raise SourceError(f"train.py should have at most {SIZE_LIMIT} bytes, but has {size}")
     tree = parse(text)
     try:
+        if weight(tree) > WEIGHT_LIMIT:
+            raise SourceError("train.py should compile to a sane size, but its finally blocks grow")
         with warnings.catch_warnings(action="ignore"):
             compile(tree, "train.py", "exec", dont_inherit=True)
     except SyntaxError as error:
         raise SourceError(f"train.py line {error.lineno}: {error.msg}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise SourceError(f"train.py should compile, but: {error}") from error
+
+
+def weight(node: ast.AST) -> int:
+    """How many nodes Python compiles of it: a finally block is compiled once for each way out."""
+    own = 1
+    for name, value in ast.iter_fields(node):
+        times = 2 + exits(node) if name == "finalbody" and value else 1
+        children = value if isinstance(value, list) else [value]
+        own += times * sum(weight(child) for child in children if isinstance(child, ast.AST))
+    return own
+
+
+def exits(node: ast.AST) -> int:
+    """How many statements leave it."""
+    ways = (ast.Return, ast.Break, ast.Continue)
+    return sum(isinstance(child, ways) for child in ast.walk(node))
 
 
 def parse(text: str) -> ast.Module:

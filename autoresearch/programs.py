@@ -15,6 +15,7 @@ from autoresearch.sources import Sources
 from autoresearch.space import Choice, Domain, Interval, Space, space_from_json
 
 REACH = 3.0  # a number that nobody gave a domain is searched from a third of it to three times it
+SMALLEST, LARGEST = 1e-100, 1e18  # beyond them nothing is guessed
 
 
 class Programs:
@@ -81,6 +82,8 @@ def natural(value: Scalar) -> Domain | None:
     if isinstance(value, bool):
         return Choice((False, True))
     if isinstance(value, str) or value <= 0:
+        return None
+    if not SMALLEST < value < LARGEST:
         return None
     if isinstance(value, int):
         return Interval(max(1, round(value / REACH)), round(value * REACH), True, True)

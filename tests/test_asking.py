@@ -215,8 +215,49 @@ def test_what_is_no_wave_is_put_aside_with_the_reason(tmp_path: Path, text: str)
     desk.layout.waves.mkdir(parents=True)
     (desk.layout.waves / "a.json").write_text(text, encoding="utf-8")
     asking.tend(desk)
-    assert [path.name for path in desk.layout.waves.iterdir()] == ["a.refused"]
+    assert (desk.layout.waves / "a.json.refused").read_text(encoding="utf-8") == text
+    assert len(list(desk.layout.waves.iterdir())) == 2  # and the reason
     assert desk.history.waves == []
+
+
+def test_a_wave_that_cannot_be_read_now_is_kept_for_the_next_turn(tmp_path: Path) -> None:
+    desk = sit(tmp_path, "external")
+    submit(desk, "a", Wave("external", "x", (Proposal({"width": 3}),)))
+    path = desk.layout.waves / "a.json"
+    path.rename(path.with_suffix(".moved"))
+    path.symlink_to(path.with_suffix(".loop"))
+    path.with_suffix(".loop").symlink_to(path)  # ELOOP
+    asking.tend(desk)
+    assert desk.history.waves == []
+    path.unlink()
+    path.with_suffix(".moved").rename(path)
+    asking.tend(desk)
+    assert len(desk.history.waves) == 1
+
+
+@pytest.mark.parametrize("kind", ["claude", "random"])
+def test_a_wave_that_cannot_be_run_is_a_failure_of_its_planner(tmp_path: Path, kind: str) -> None:
+    """JSON knows no infinity: such a wave could not even be written down."""
+    desk = sit(tmp_path, kind)
+    planning = thinker(desk, kind)
+    (planning.folder / "wave.json").write_text(
+        json.dumps(Wave(kind, "x", (Proposal({"width": float("inf")}),)).to_json())
+    )
+    asking.take_answer(desk, kind)
+    assert kind not in desk.at_work
+    assert desk.history.waves == []
+    assert "cannot be run" in desk.history.asks[planning.name].problem
+
+
+def test_where_somebody_fills_in_a_planner_that_always_fails_ends_nothing(tmp_path: Path) -> None:
+    desk = sit(tmp_path, "claude")
+    for _ in range(2 * asking.PATIENCE):
+        planning = thinker(desk)
+        (planning.folder / "wave.json").write_text("nonsense", encoding="utf-8")
+        asking.take_answer(desk, "claude")
+    assert not desk.history.search_ended
+    asking.tend(desk)
+    assert list(desk.at_work) == ["bayes"]  # it is not asked again before there is news
 
 
 def test_a_program_that_does_not_compile_is_put_aside_whole(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What a planner is told, and what becomes of its answer. The planners here are the real ones."""
 
 import json
+import os
+import signal
 import subprocess
 import time
 from dataclasses import asdict, replace
@@ -12,7 +14,7 @@ from worlds import Known, World, make_settings
 
 from autoresearch.experiment import Candidate, Failure, Wave
 from autoresearch.planners.protocol import OWNER
-from autoresearch.planning import PlannerFailed, Planning, request
+from autoresearch.planning import LIVES, SPARE_SECONDS, PlannerFailed, Planning, request
 from autoresearch.process import Identity
 from autoresearch.settings import Planner
 from autoresearch.space import Choice, Domain, Interval
@@ -34,6 +36,13 @@ def answer(planning: Planning) -> Wave:
             return wave
         time.sleep(0.05)
     raise AssertionError("the planner took more than a minute")
+
+
+def kill(planning: Planning) -> None:
+    """As the kernel does where memory is short."""
+    assert planning.process
+    planning.process.kill()
+    planning.process.wait()
 
 
 def test_a_planner_is_told_every_candidate_with_its_mean_or_failure() -> None:
@@ -137,6 +146,57 @@ def test_an_answer_from_another_host_is_taken_at_once(tmp_path: Path) -> None:
     assert again.may_live()
     assert again.is_done
     assert again.poll() == wave
+
+
+def test_one_that_is_killed_is_followed_by_another_in_the_same_folder(tmp_path: Path) -> None:
+    first = answer(ask(tmp_path / "one"))
+    planning = ask(tmp_path / "0001")
+    kill(planning)
+    assert planning.poll() is None
+    assert planning.lives == 2
+    assert answer(planning) == first
+
+
+def test_one_that_is_killed_again_and_again_has_failed(tmp_path: Path) -> None:
+    planning = ask(tmp_path / "0001")
+    for _ in range(LIVES - 1):
+        kill(planning)
+        assert planning.poll() is None
+    kill(planning)
+    with pytest.raises(PlannerFailed, match="without a word"):
+        planning.poll()
+
+
+def test_one_whose_host_is_no_more_is_followed_by_another(tmp_path: Path) -> None:
+    killed = ask(tmp_path / "0001")
+    killed.kill()
+    (killed.folder / "wave.json").write_text("", encoding="utf-8")
+    owner = json.loads((killed.folder / OWNER).read_text(encoding="utf-8"))
+    (killed.folder / OWNER).write_text(json.dumps(owner | {"host": "elsewhere"}), encoding="utf-8")
+    again = Planning.take_up(killed.folder, 0)
+    assert again
+    assert not again.is_done
+    os.utime(killed.folder / OWNER, (0, 0))  # silent since 1970
+    assert answer(again).proposals
+    assert again.lives == 2
+
+
+def test_one_that_hangs_is_ended(tmp_path: Path) -> None:
+    planning = ask(tmp_path / "0001")
+    assert planning.process
+    os.kill(planning.process.pid, signal.SIGSTOP)
+    planning.began -= planning.patience + SPARE_SECONDS + 1
+    with pytest.raises(PlannerFailed, match="should answer within 480 s, but did not"):
+        planning.poll()
+    assert planning.process.returncode == -signal.SIGKILL
+
+
+def test_the_owner_is_on_record_as_soon_as_the_process_exists(tmp_path: Path) -> None:
+    planning = ask(tmp_path / "0001")
+    assert planning.process
+    owner = json.loads((planning.folder / OWNER).read_text(encoding="utf-8"))
+    assert owner["pid"] == planning.process.pid
+    planning.kill()
 
 
 def test_a_planner_that_was_killed_is_asked_the_same_again(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,22 @@ def test_a_program_is_never_run(tmp_path: Path) -> None:
 def test_check_refuses_what_does_not_compile(text: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         check(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"{' ' * n}try:\n{' ' * n} pass\n{' ' * n}finally:\n" for n in range(25))
+        + f"{' ' * 25}pass\n",
+        "def f(x):\n try:\n" + "  if x: return\n" * 2000 + " finally:\n" + "  x = x + 1\n" * 2000,
+    ],
+)
+def test_a_text_that_would_compile_to_gigabytes_is_refused_before(text: str) -> None:
+    """A finally block is compiled once for each way out of its try."""
+    started = time.process_time()
+    with pytest.raises(SourceError, match="should compile to a sane size"):
+        check(text)
+    assert time.process_time() - started < 2
 
 
 def test_check_is_silent_about_style() -> None:

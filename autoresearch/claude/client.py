@@ -4,6 +4,7 @@ It asks once: whether to ask again is for others to decide. The key is in no mes
 """
 
 import json
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from autoresearch.settings import Claude
 KEY_NAME = "ANTHROPIC_API_KEY"
 KEY_FILE = "~/.config/autoresearch/anthropic.key"
 CONNECT_SECONDS = 5.0
+DIGITS = 15  # of a whole number in an answer
 LONGEST = 300  # characters of somebody else's words in a reason of ours
 
 # Causes of a connection error after which no byte of the request can have been answered: classes
@@ -95,8 +97,8 @@ class Client:
     def _refusal(self, error: Any) -> Unanswered:
         """What a status means."""
         status, headers = error.status_code, error.response.headers
-        said = self._clean(error.api_message or error.type or "without a word")
-        if (error.error_code or "").endswith("spend_limit_reached"):
+        said = self._clean(str(error.api_message or error.type or "without a word"))
+        if str(error.error_code or "").endswith("spend_limit_reached"):
             return Unanswered(f"the account's spend limit is reached ({status}): {said}")
         is_passing = status in (408, 409, 429) or status >= 500
         if headers.get("x-should-retry") in ("true", "false"):
@@ -212,11 +214,25 @@ def seconds_of(headers: Any) -> float | None:
 def parsed(content: bytes) -> Json:
     """The object that a body holds, or an empty one."""
     try:
-        found = json.loads(content, parse_constant=refuse)
+        found = json.loads(content, parse_constant=refuse, parse_float=finite, parse_int=moderate)
         json.dumps(found, ensure_ascii=False).encode()  # half a surrogate could not go back
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def finite(word: str) -> float:
+    """Raises ValueError for what overflows."""
+    if math.isinf(number := float(word)):
+        raise ValueError(f"{word} is too large")
+    return number
+
+
+def moderate(word: str) -> int:
+    """Raises ValueError for what no float holds exactly."""
+    if len(word) > DIGITS:
+        raise ValueError("a whole number has too many digits")
+    return int(word)
 
 
 def refuse(constant: str) -> None:
@@ -242,7 +258,7 @@ def is_usage(record: Json) -> bool:
 def is_block(block: object) -> bool:
     if not isinstance(block, dict) or not isinstance(block.get("type"), str):
         return False
-    needed = ("id", "name") if block["type"] == "tool_use" else ()
+    needed = {"tool_use": ("id", "name"), "text": ("text",)}.get(block["type"], ())
     return all(isinstance(block.get(name), str) for name in needed)
 
 

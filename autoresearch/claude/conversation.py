@@ -16,6 +16,7 @@ from autoresearch.claude.client import Client, Unanswered
 from autoresearch.claude.ledger import SPEND, Ledger, OutOfMoney
 from autoresearch.claude.patience import GivenUp, Patience
 from autoresearch.claude.prices import Usage, cost, worst_case
+from autoresearch.claude.quoting import bare
 from autoresearch.claude.tools import Done, Mistake, Tool, use
 from autoresearch.claude.transcript import TALK, Opening, Transcript, calls, text
 from autoresearch.errors import ConfigError, nearest
@@ -215,7 +216,7 @@ class Conversation:
 
     def use_tools(self, answer: Json) -> bool:
         """Use the tools an answer asks for, one after the other; whether one said Done."""
-        results, is_mistaken = [], False
+        results, is_mistaken, is_done = [], False, False
         for call in calls(answer["content"]):
             try:
                 found = use(self.tools, call)
@@ -224,10 +225,12 @@ class Conversation:
                 is_mistaken = True
                 continue
             if isinstance(found, Done):
-                return True
+                is_done = True  # what comes after it, a note perhaps, is done as well
+                continue
             results.append(result(call, found))
-        self.say(results, mistake=is_mistaken)
-        return False
+        if not is_done:
+            self.say(results, mistake=is_mistaken)
+        return is_done
 
     def tell_cut(self, answer: Json) -> None:
         """Nothing of a cut answer is done: its last call is not whole, and others may need it."""
@@ -271,12 +274,13 @@ def complaint(content: Sequence[Json]) -> str:
     """What was wrong with an answer, from what Claude was told."""
     wrong = [block["content"] for block in content if block.get("is_error")]
     told = wrong[-1] if wrong else content[0].get("text", "")
-    return " ".join(str(told).split())
+    return " ".join(bare(str(told)).split())
 
 
 def why(answer: Json) -> str:
     """What a refusal says for itself."""
-    details = answer.get("stop_details") or {}
+    details = answer.get("stop_details")
+    details = details if isinstance(details, dict) else {}
     words = [str(details[name]) for name in ("category", "explanation") if details.get(name)]
     return f": {plain(', '.join(words), SHOWN)}" if words else ""
 

@@ -3,8 +3,10 @@
 A torn last line (its writer was killed) was never written; damage elsewhere is an error.
 """
 
+import fcntl
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -46,13 +48,15 @@ class Lines:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Go on with a file, or begin one; a torn last line is cut off.
+        """Go on with a file, or begin one; a torn last line is cut off. Waits for who writes it.
 
         Raises CampaignError if it cannot be written, RecordError if it is damaged.
         """
-        records, length = read(path)
         try:
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            with suppress(OSError):  # some file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            records, length = read(path)
             os.ftruncate(file, length)
         except OSError as error:
             raise CampaignError(f"{path} should be writable, but: {error.strerror}") from error

@@ -26,6 +26,11 @@ def data(source: str, text: str, limit: int, kept: Kept = Kept.head) -> str:
     return f'<data source="{source}">\n{shown}\n</data>'
 
 
+def bare(text: str) -> str:
+    """A text without the tags around it."""
+    return re.sub(r'^<data source="[^"]*">\n|\n</data>$', "", text)
+
+
 def visible(text: str) -> str:
     """Without what nobody can see: control characters, marks of direction, halves of surrogates."""
     return "".join(c for c in text if c.isprintable() or c in "\n\t")

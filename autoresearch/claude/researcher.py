@@ -17,6 +17,8 @@ from autoresearch.experiment import Wave, plain
 from autoresearch.settings import Claude
 from autoresearch.space import Space
 
+# What an answer that nobody foresaw could raise: a reason to fill in, as all others.
+UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 READABLE = (
     200_000  # characters, the opening included: 50,000 tokens, and Claude's words come on top
 )
@@ -42,7 +44,7 @@ def research(question: Question) -> Wave:
     try:
         wave, ending = talk(question)
         problem, is_broke = ending.problem, ending.is_broke
-    except (AutoresearchError, ImportError, OSError) as error:
+    except (AutoresearchError, ImportError, OSError, *UNFORESEEN) as error:
         problem = plain(" ".join(str(error).split()), 500) or repr(error)
     return replace(
         wave or Wave(PLANNER, "", ()),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from autoresearch.claude.quoting import cut, data, visible
+from autoresearch.claude.quoting import data
 from autoresearch.claude.reading import READINGS, Reading
 from autoresearch.claude.tools import Done, Mistake, Tool
 from autoresearch.claude.writing import ACTIONS, Action, Work
@@ -64,4 +64,4 @@ def mending(ask: Callable[[], T]) -> T:
     try:
         return ask()
     except UserError as error:
-        raise Mistake(cut(visible(str(error)), LONGEST)) from None
+        raise Mistake(data("problem", str(error), LONGEST)) from None

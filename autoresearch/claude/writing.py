@@ -37,7 +37,7 @@ NOTES = "notes.json"
 MOST_NOTES = 10  # of one wave
 LOOK_SECONDS = 1.0  # between two looks for a result
 SHARE = 0.5  # of a conversation's time that may go by waiting for smoke experiments
-LOG = 2500  # characters of the end of a failure's log
+LOG = 2500  # characters of a changed Config, and of the end of a failure's log
 REASON = 500
 
 Outcome = tuple[Attempt, Result]
@@ -128,7 +128,7 @@ def try_edit(work: Work, asked: Json) -> str:
     found = outcome(work, experiment)
     told = [
         f"it applies and compiles: candidate {wish.candidate.key}, program {wish.program[:12]}",
-        f"Config: {changes(before, {**parameters(wish.text), **wish.overrides})}",
+        data("Config", changes(before, {**parameters(wish.text), **wish.overrides}), LOG),
     ]
     if left is None and found is None:
         if len(work.wishes) >= work.settings.smokes:

@@ -217,6 +217,8 @@ def claude_rules(claude: Claude) -> Iterator[Rule]:
 def tracker_rules(tracker: Tracker) -> Iterator[Rule]:
     yield one_of("tracker.kind", tracker.kind, TRACKERS)
     yield one_of("tracker.mode", tracker.mode, MODES)
+    is_used = tracker.kind == "wandb" or tracker.mode == MODES[0]
+    yield "tracker.mode", tracker.mode, is_used, "left out, or come with tracker=wandb"
     is_name = bool(re.fullmatch(r"[\w.-]{1,128}", tracker.project))
     yield "tracker.project", tracker.project, is_name, "a name (letters, digits, '.', '_', '-')"
     is_name = bool(re.fullmatch(r"[\w.-]*", tracker.entity))

@@ -64,8 +64,8 @@ ADVICE = {
     ),
     "key": Advice(
         "W&B key",
-        "`wandb login` here puts it into ~/.netrc, which nodes read; without one runs are kept "
-        "until you sync them",
+        "`wandb login` here, with --host=URL if the server is yours, puts it into ~/.netrc, which "
+        "nodes read; without one runs are kept until you sync them",
         breaks=False,
     ),
     # ---- the job -----------------------------------------------------------------------------

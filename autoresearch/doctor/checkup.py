@@ -214,7 +214,9 @@ class Checkup:
 
     def key(self) -> bool:
         """Whether ~/.netrc knows the W&B host."""
-        return netrc.netrc().authenticators(self.request["machine"]) is not None
+        path = os.environ.get("NETRC") or Path.home() / ".netrc"
+        # By its path: Python refuses a default one that others can read, W&B's client does not.
+        return netrc.netrc(str(path)).authenticators(self.request["machine"]) is not None
 
     def internet(self) -> str:
         """Why W&B's host cannot be reached; "" if it can."""

@@ -98,8 +98,12 @@ def key(settings: Settings) -> Iterator[Finding]:
         asks = request(settings)
         has = tried(Checkup(Path(), asks), "key").get("value", False)
         where = f"{asks['machine']} in ~/.netrc"
-        state = State.ok if has else State.problem
-        yield Finding("key", state, where if has else f"there is no {where}")
+        if not has:
+            yield Finding("key", State.problem, f"there is no {where}")
+            return
+        account = server.ask(server.address(settings.tracker))
+        is_fine = not account.is_refused
+        yield Finding("key", *((State.ok, where) if is_fine else (State.problem, account.problem)))
 
 
 def options(settings: Settings, place: Place) -> Finding:

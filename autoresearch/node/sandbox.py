@@ -8,7 +8,6 @@ outside: no API key reaches the program.
 Source: bubblewrap (github.com/containers/bubblewrap), which needs no rights but user namespaces.
 """
 
-import importlib.util
 import os
 import shutil
 import site
@@ -16,7 +15,9 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from autoresearch.errors import ConfigError, nearest
@@ -147,7 +148,7 @@ def software() -> list[str]:
     Of this package the frozen copy alone, not the campaign beside it.
     """
     found = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_exec_prefix)}
-    found |= {Path(path).resolve().parent for path in map(package, PACKAGES) if path}
+    found |= set(places(PACKAGES))
     found |= {Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path}
     found.add(Path(__file__).resolve().parents[1])
     found |= {path.resolve() for path in found}
@@ -155,10 +156,11 @@ def software() -> list[str]:
     return sorted(map(str, kept))
 
 
-def package(name: str) -> str:
-    """Where a package lies, without importing it."""
-    found = importlib.util.find_spec(name)
-    return (found.submodule_search_locations or [""])[0] if found else ""
+def places(packages: Iterable[str]) -> Iterator[Path]:
+    """The folders that packages are installed in, without importing them."""
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            yield Path(str(distribution(name).locate_file("")))
 
 
 def is_system(path: Path) -> bool:

@@ -98,14 +98,14 @@ def summarize(
         spent={
             "experiments": counted(history),
             "gpu_hours": history.pilot_hours(now),
-            "wall_hours": (end_time(history, now) - history.started) / 3600,
+            "wall_hours": max(0.0, end_time(history, now) - history.clock) / 3600,
         },
         limits={
             "experiments": settings.budget.experiments,
             "gpu_hours": settings.budget.gpu_hours,
             "wall_hours": settings.budget.wall_hours,
         },
-        failures=Counter(result.failure.value for result in results if result.failure),
+        failures=dict(Counter(result.failure.value for result in results if result.failure)),
         planner=settings.planner.kind,
         agent=agent_view(list(history.asks.values()), settings.budget.usd_agent),
         notes=tuple(note.text for note in history.notes),

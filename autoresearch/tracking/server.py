@@ -22,6 +22,7 @@ from autoresearch.settings import Tracker
 PATIENCE = 5.0  # seconds a server has to answer
 # The addresses of W&B's own service: wandb's default has moved from the first to the second.
 PUBLIC = ("https://api.wandb.ai", "https://api.forge.coreweave.com")
+REFUSALS = (401, 403)  # HTTP status codes for a key that is not taken
 VIEWER = "query Viewer { viewer { id entity username } }"
 SUMMARY = """query Run($entity: String!, $project: String!, $name: String!) {
   project(name: $project, entityName: $entity) { run(name: $name) { summaryMetrics } }
@@ -44,6 +45,7 @@ class Account:
 
     entity: str = ""  # where runs go that name no other
     problem: str = ""
+    is_refused: bool = False  # the server has seen the key and does not take it
 
 
 def address(tracker: Tracker) -> str:
@@ -66,11 +68,14 @@ def noted() -> str:
         return ""
 
 
+def netrc_path() -> Path:
+    return Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+
+
 def key_from_netrc(url: str) -> str:
     """The key that `wandb login` has put into ~/.netrc; "" if there is none."""
-    path = os.environ.get("NETRC") or Path.home() / ".netrc"
     try:
-        found = netrc.netrc(str(path)).authenticators(urlsplit(url).netloc)
+        found = netrc.netrc(str(netrc_path())).authenticators(urlsplit(url).netloc)
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return ""
     return (found[2] or "") if found else ""
@@ -80,19 +85,18 @@ def ask(url: str, variables: Mapping[str, str] = os.environ) -> Account:
     """Whether the server answers within 5 s and knows the user's key."""
     key = variables.get("WANDB_API_KEY") or key_from_netrc(url)
     if not key:
-        host = urlsplit(url).netloc
-        return Account(problem=f"there is no key for {host} in ~/.netrc (`wandb login` adds one)")
+        return Account(problem=keyless(url))
     try:
         viewer = dict(graphql(url, key, VIEWER, {})["viewer"] or {})
     except urllib.error.HTTPError as error:
-        return Account(problem=refusal(url, error.code))
+        return Account(problem=refusal(url, error.code), is_refused=error.code in REFUSALS)
     except (OSError, http.client.HTTPException) as error:  # not there, too slow, no network
         reason = " ".join(str(getattr(error, "reason", error)).split())
         return Account(problem=f"{url} cannot be reached ({reason:.200})")
     except (ValueError, KeyError, TypeError):
         return Account(problem=f"{url} does not answer like a W&B server")
     if not viewer:
-        return Account(problem=refusal(url, 401))
+        return Account(problem=refusal(url, 401), is_refused=True)
     return Account(entity=str(viewer.get("entity") or viewer.get("username") or ""))
 
 
@@ -127,8 +131,26 @@ def graphql(url: str, key: str, query: str, variables: Mapping[str, str]) -> Jso
 
 
 def refusal(url: str, code: int) -> str:
-    if code in (401, 403):
-        return f"{url} does not accept the key (`wandb login --relogin` replaces it)"
+    if code in REFUSALS:
+        return f"{url} does not accept the key (`{login(url, '--relogin')}` replaces it)"
     if code == 429:
         return f"{url} is asked too often (HTTP status 429); try again in a minute"
     return f"{url} answers with HTTP status {code}"
+
+
+def keyless(url: str) -> str:
+    """Why there is no key, and what to do."""
+    name = os.environ.get("NETRC") or "~/.netrc"
+    try:
+        netrc.netrc(str(netrc_path()))
+    except netrc.NetrcParseError as error:
+        return f"{name} cannot be read, line {error.lineno}: {error.msg}"
+    except (OSError, UnicodeDecodeError):  # none there, or not for us
+        pass
+    host = urlsplit(url).netloc
+    return f"there is no key for {host} in {name} (`{login(url)}` adds one)"
+
+
+def login(url: str, *words: str) -> str:
+    """What to type to log in there."""
+    return " ".join(["wandb login", *words, *([] if url in PUBLIC else [f"--host={url}"])])

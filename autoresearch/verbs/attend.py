@@ -21,7 +21,7 @@ from autoresearch.report.publish import publish
 from autoresearch.report.summary import summarize
 from autoresearch.report.table import Display
 from autoresearch.verbs import find
-from autoresearch.verbs.answer import answer, status_json
+from autoresearch.verbs.answer import answer, status_json, unsent
 
 UNFINISHED = 75  # EX_TEMPFAIL: start us again
 JOB = "A job of slurm/campaign.sbatch puts itself into the queue again"
@@ -41,8 +41,11 @@ def attend(campaign: Campaign, *, as_json: bool) -> int:
     if campaign.history.ended:
         view = summarize(campaign.history, campaign.settings, campaign.sources)
         publish(view, Display(stderr=as_json))
+    left = find.read(str(campaign.layout.root))
+    for line in unsent(left) if campaign.history.ended else ():
+        tell(line)
     if as_json:
-        answer(status_json(find.read(str(campaign.layout.root))))
+        answer(status_json(left))
     return code
 
 

@@ -16,7 +16,7 @@ from autoresearch.report.summary import summarize
 from autoresearch.report.table import Display
 from autoresearch.tracking import server
 from autoresearch.verbs import find
-from autoresearch.verbs.answer import answer, status_json
+from autoresearch.verbs.answer import answer, status_json, unsent
 
 COMMAND = (sys.executable, "-P", "-m", "autoresearch.report.workspace")
 PATIENCE = 300.0  # seconds for all that W&B is asked
@@ -28,7 +28,10 @@ def main(options: argparse.Namespace) -> int:
         check(campaign)
     console = Display(stderr=options.json)
     publish(summarize(campaign.history, campaign.settings, campaign.sources), console)
+    sys.stdout.flush()  # before what stderr has to say
     url = at_wandb(campaign) if options.wandb else ""
+    for line in unsent(campaign) if options.wandb else ():
+        print(line, file=sys.stderr)
     if options.json:
         files = [str(campaign.layout.report / name) for name in FILES]
         answer({"files": files, "url": url, "view": status_json(campaign)})

@@ -13,7 +13,7 @@ from autoresearch.layout import Layout, write_atomically
 from autoresearch.lease import is_held
 from autoresearch.opening import effective, existing
 from autoresearch.verbs.answer import answer
-from autoresearch.verbs.find import running, running_count
+from autoresearch.verbs.find import plural, running, running_count
 
 
 def main(options: argparse.Namespace) -> int:
@@ -53,8 +53,8 @@ def tell_pilots(layout: Layout, history: History, *, now: bool) -> tuple[int, li
 
 def alone(pilots: int) -> str:
     return (
-        f"no controller is at work; {pilots} pilots were told to stop, and whoever comes next, "
-        "a visit or the controller's job, ends the campaign"
+        f"no controller is at work; {plural(pilots, 'pilot')} told to stop, and whoever comes "
+        "next, a visit or the controller's job, ends the campaign"
     )
 
 

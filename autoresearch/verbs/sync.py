@@ -188,7 +188,7 @@ def summary(report: Report) -> str:
     if report.left:
         parts.append(f"{len(report.left)} left to the next time")
     if report.fresh:
-        parts.append(f"{report.fresh} ended just now and were not compared")
+        parts.append(f"{report.fresh} of these ended just now and were not compared")
     return ", ".join(parts)
 
 

@@ -204,6 +204,8 @@ def test_somebody_elses_page_is_no_answer(server: ClaudeServer, client: Client) 
         Answer([{"type": "tool_use", "id": 7, "name": "x", "input": {}}]),
         Answer([{"type": "text", "text": "\ud800"}]),
         Answer([{"type": "text", "text": float("nan")}]),
+        Answer([{"type": "text", "text": None}]),
+        Answer([{"type": "text", "text": ["a"]}]),
     ],
 )
 def test_half_a_message_is_no_answer(odd: Answer, settings_for: MakeSettings) -> None:
@@ -211,7 +213,10 @@ def test_half_a_message_is_no_answer(odd: Answer, settings_for: MakeSettings) ->
         assert "something else" in str(unanswered(connect(settings_for(server))))
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b'{"a": NaN}', b"\xff", b"[" * 100_000])
+NUMBERS = [b'{"a": NaN}', b'{"a": 1e400}', b'{"a": 1%s}' % (b"0" * 400)]  # that no field can hold
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff", b"[" * 100_000, *NUMBERS])
 def test_what_is_no_object_is_an_empty_one(content: bytes) -> None:
     assert parsed(content) == {}
 

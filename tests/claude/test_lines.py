@@ -1,6 +1,7 @@
 """A file of lines whose writer may be killed at any byte."""
 
 import resource
+import threading
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,24 @@ def test_any_prefix_holds_its_whole_lines_and_can_be_gone_on_with(
     lines.append({"last": 1})
     lines.close()
     assert read(path)[0] == [*kept, {"last": 1}]
+
+
+def test_a_second_writer_waits_for_the_first_and_reads_what_it_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    first, found = Lines.open(path), list[Json]()
+
+    def open_too() -> None:
+        second = Lines.open(path)
+        found.extend(second.records)
+        second.close()
+
+    thread = threading.Thread(target=open_too)
+    thread.start()
+    first.append({"sent": 1})
+    assert found == []
+    first.close()
+    thread.join(30)
+    assert found == [{"sent": 1}]
 
 
 def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:

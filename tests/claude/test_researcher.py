@@ -143,7 +143,9 @@ def test_a_broken_edit_is_repaired(lab: Lab) -> None:
     assert len(wave.proposals) == 2
     (told,) = lab.told(1)
     assert told["is_error"]
-    assert told["content"].startswith("experiments[0]: edits[0] should find its text")
+    first, second, *_ = told["content"].splitlines()
+    assert first == '<data source="problem">'  # it quotes the program
+    assert second.startswith("experiments[0]: edits[0] should find its text")
     assert "return config.width" in told["content"]
 
 

@@ -108,7 +108,7 @@ def test_a_program_that_works(campaign: Campaign) -> None:
         told = try_edit(
             mine, {"edits": [edit], "description": "a gain", "overrides": {"rate": 0.2}}
         )
-    assert "Config: new gain=0.9, width 1 -> 2, rate 0.5 -> 0.2" in told
+    assert '<data source="Config">\nnew gain=0.9, width 1 -> 2, rate 0.5 -> 0.2\n</data>' in told
     assert "it ran: 20 tokens in 0.5 s of training after 2.0 s of setting up, 0.50 GB" in told
     assert "Its score says nothing" in told
     (wish,) = wishes(mine)

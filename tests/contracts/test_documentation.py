@@ -21,6 +21,7 @@ import pytest
 from autoresearch.arguments import parser
 from autoresearch.cli import main
 from autoresearch.config import in_full
+from autoresearch.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "train", "slurm", "conf", "skills", "scripts", "tests")
@@ -193,7 +194,7 @@ def test_every_command_shown_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     for shown in all_commands():
         try:
             check(shown)
-        except (AssertionError, SystemExit) as error:
+        except (AssertionError, UserError) as error:
             pytest.fail(f"{shown}\n{error}\n{capsys.readouterr().err}")
 
 
@@ -266,7 +267,7 @@ def test_a_dead_link_is_named(tmp_path: Path, target: str) -> None:
     ],
 )
 def test_a_command_that_would_be_refused_is_named(command: str) -> None:
-    with pytest.raises((AssertionError, SystemExit)):
+    with pytest.raises((AssertionError, UserError)):
         check(Shown("d.md:1", tuple(command.split()), ()))
 
 

@@ -261,7 +261,7 @@ def test_runs_are_kept_where_the_server_does_not_take_them(node: Node, mood: str
             reason = "there is no key for 127.0.0.1"
         case "wrong key":
             path.write_text(path.read_text().replace("local", "wrong"))
-            reason = "does not accept the key (`wandb login --relogin` replaces it)"
+            reason = "does not accept the key (`wandb login --relogin --host="
         case "takes no run":
             server.fail("UpsertBucket", status=403, times=99)
             reason = f"{server.url} takes no run ("

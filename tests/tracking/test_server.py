@@ -16,7 +16,15 @@ from wandb_server import WandbServer
 
 from autoresearch.settings import Tracker
 from autoresearch.tracking import server as server_module
-from autoresearch.tracking.server import Account, address, ask, key_from_netrc, summary
+from autoresearch.tracking.server import (
+    PUBLIC,
+    Account,
+    address,
+    ask,
+    key_from_netrc,
+    login,
+    summary,
+)
 
 UNREACHABLE = "http://127.0.0.1:9"
 FIRST, SECOND = "https://api.wandb.ai", "https://api.forge.coreweave.com"
@@ -154,14 +162,27 @@ def test_without_a_key_it_is_not_asked(server: WandbServer, home: Path) -> None:
     before = server.count()
     host = urlsplit(server.url).netloc
     assert problem(server.url) == (
-        f"there is no key for {host} in ~/.netrc (`wandb login` adds one)"
+        f"there is no key for {host} in ~/.netrc (`wandb login --host={server.url}` adds one)"
     )
     assert server.count() == before
 
 
+def test_a_netrc_that_cannot_be_read_is_not_called_empty(server: WandbServer, home: Path) -> None:
+    (home / ".netrc").write_text("password x machine y\n")
+    assert problem(server.url).startswith("~/.netrc cannot be read, line 1: bad toplevel token")
+
+
+def test_only_a_server_of_ones_own_has_to_be_named() -> None:
+    assert login(PUBLIC[0]) == "wandb login"
+    assert (
+        login("https://wandb.lab", "--relogin") == "wandb login --relogin --host=https://wandb.lab"
+    )
+
+
 def test_a_wrong_key_is_not_accepted(server: WandbServer) -> None:
     server.key = "n" * 40
-    expected = f"{server.url} does not accept the key (`wandb login --relogin` replaces it)"
+    again = f"wandb login --relogin --host={server.url}"
+    expected = f"{server.url} does not accept the key (`{again}` replaces it)"
     assert problem(server.url) == expected
     server.fail("Viewer", status=403)
     assert problem(server.url) == expected

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from outside import PROGRAM, Campaign, ask, begin, say
 
-from autoresearch.experiment import Json
+from autoresearch.experiment import Failure, Json
 from autoresearch.lease import acquire, who
 from autoresearch.process import Identity
 from autoresearch.report.summary import summarize
@@ -131,3 +131,24 @@ def test_what_a_program_holds_arrives_as_it_is(campaign: Campaign, capsys: Said)
 def test_an_answer_is_one_object_with_a_schema(capsys: Said) -> None:
     answer.answer({"a": "é\n"})
     assert capsys.readouterr().out == '{\n "schema": 1,\n "a": "\\u00e9\\n"\n}\n'
+
+
+def test_failures_are_counted_by_their_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = begin(tmp_path / "c")
+    campaign.screen(Failure.crashed, {"width": 2})
+    assert ask(capsys, "status", campaign.root)["failures"] == {"crashed": 1}
+
+
+def test_runs_that_are_not_at_wandb_are_told_when_nobody_sends_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = begin(tmp_path / "c")
+    text = campaign.layout.config.read_text().replace("kind: files", "kind: wandb")
+    campaign.layout.config.write_text(text)
+    folder = campaign.layout.wandb / "offline-run-20260101_000000-one"
+    folder.mkdir(parents=True)
+    (folder / "run-one.wandb").write_bytes(b"rows")
+    (notice,) = ask(capsys, "status", campaign.root)["notices"]
+    assert notice.startswith("1 run is not at W&B yet; `autoresearch sync")

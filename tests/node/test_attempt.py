@@ -348,3 +348,15 @@ def test_a_program_that_is_not_what_was_frozen_is_not_run(campaign: Campaign) ->
     result = campaign.result(attempt)
     assert result.failure is Failure.node_failed
     assert "should have the SHA-256" in result.reason
+
+
+def test_a_wall_changes_no_score(tmp_path: Path) -> None:
+    if problem := sandbox.problem():
+        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    scores = []
+    for kind in WALLS:
+        campaign = make(tmp_path / kind, sandbox=kind)
+        attempt = campaign.queue()
+        campaign.run()
+        scores.append(campaign.result(attempt).bpb)
+    assert scores[0] == scores[1] is not None

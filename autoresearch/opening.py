@@ -14,7 +14,7 @@ from pathlib import Path
 from autoresearch import config, dispatch
 from autoresearch.asking import THINKERS, Desk
 from autoresearch.campaign import Campaign
-from autoresearch.claude.client import find_key
+from autoresearch.claude.client import check_access
 from autoresearch.claude.prompt import program_md
 from autoresearch.cluster.table import connect
 from autoresearch.errors import CampaignError, ConfigError, DataError, SourceError
@@ -90,10 +90,11 @@ def check_tracker(settings: Settings) -> None:
 
 
 def check_researcher(settings: Settings) -> None:
-    """Raises UserError where Claude is to be asked, and cannot be: without a key, without rules."""
+    """Raises UserError where Claude is to be asked, and cannot be: without rules, without a key
+    and a model that the API takes."""
     if settings.planner.kind in THINKERS:
         program_md(Path(settings.task.dir))
-        find_key()
+        check_access(settings.claude)
 
 
 def check_change(before: Settings, after: Settings) -> None:

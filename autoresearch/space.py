@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from autoresearch.errors import ConfigError
 from autoresearch.experiment import Json, Scalar
 
+BEYOND = 2**63  # no end of an interval lies there, nor do its ends lie so far apart
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -27,6 +29,12 @@ class Choice:
 
     def contains(self, value: Scalar) -> bool:
         return value in self.values
+
+    def spelled(self, value: Scalar) -> Scalar:
+        """A value of the domain as it stands there: 2 where 2 is offered and 2.0 is asked for."""
+        is_truth = isinstance(value, bool)
+        alike = (v for v in self.values if v == value and isinstance(v, bool) == is_truth)
+        return next(alike, value)
 
     def at(self, share: float) -> Scalar:
         """The value at `share` in [0, 1) of the domain."""
@@ -49,6 +57,11 @@ class Interval:
         if isinstance(value, (bool, str)) or (self.integer and value % 1 != 0):
             return False
         return self.low <= value <= self.high
+
+    def spelled(self, value: Scalar) -> int | float:
+        """A value of the domain as `at` writes it: 2.0 is 2 in whole numbers, 1 is 1.0 in others,
+        and -0.0 is 0.0."""
+        return int(value) if self.integer else float(value) + 0.0
 
     def at(self, share: float) -> int | float:
         """The value at `share` in [0, 1] of the domain, on its own scale."""
@@ -103,7 +116,7 @@ def check_domain(name: str, domain: Domain) -> None:
         if len(set(map(repr, domain.values))) < len(domain.values):
             raise ConfigError(f"space '{name}' should list each value once, but repeats one")
         return
-    if not (math.isfinite(domain.low) and math.isfinite(domain.high)):
+    if not (abs(domain.low) < math.inf and abs(domain.high) < math.inf):
         raise ConfigError(
             f"space '{name}' should have finite ends, but has {domain.low}, {domain.high}"
         )
@@ -116,6 +129,24 @@ def check_domain(name: str, domain: Domain) -> None:
         raise ConfigError(
             f"space '{name}' is logarithmic: its low end should be above 0, but is {domain.low:g}"
         )
+    if domain.integer and math.ceil(domain.low) > math.floor(domain.high):
+        raise ConfigError(
+            f"space '{name}' should hold a whole number, "
+            f"but none lies from {domain.low:g} to {domain.high:g}"
+        )
+
+
+def check_reach(name: str, domain: Domain) -> None:
+    """Raises ConfigError unless what is computed with the ends of an interval stays small enough
+    for every reader. Only of domains that came with a program: a user may want more."""
+    if isinstance(domain, Choice):
+        return
+    low, high = domain.low, domain.high
+    if not (max(abs(low), abs(high)) < BEYOND and high - low < BEYOND):
+        raise ConfigError(
+            f"space '{name}' should have ends below 2**63 that lie less than that apart, "
+            f"but has {low!r:.30}, {high!r:.30}"
+        )
 
 
 def check_inside(space: Space, values: Mapping[str, Scalar]) -> None:
@@ -124,7 +155,7 @@ def check_inside(space: Space, values: Mapping[str, Scalar]) -> None:
         if name not in space:
             raise ConfigError(f"'{name}' is not in the space; it has: {', '.join(sorted(space))}")
         if not space[name].contains(value):
-            raise ConfigError(f"'{name}' should lie in {space[name]}, but was {value!r}")
+            raise ConfigError(f"'{name}' should lie in {space[name]}, but was {value!r:.80}")
 
 
 def space_to_json(space: Space) -> Json:

@@ -1,6 +1,7 @@
 """Waves as people and models write them: what is wrong is all told, the rest becomes a wave."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,78 @@ def test_what_combines_two_names_both(bench: Bench) -> None:
         ({"edits": [EDIT], "space": {"gain": [1, 2]}}, "space.gain should be"),
         ({"edits": [EDIT], "space": {"gain": {"low": 2, "high": 1}}}, "smaller to a larger"),
         ({"edits": [EDIT], "space": {"vain": {"low": 1, "high": 2}}}, "space.vain should be"),
+        (
+            {"edits": [EDIT], "space": {"gain": {"low": "a", "high": 1}}},
+            "space.gain.low should be a number below 2**63, but was 'a'",
+        ),
+        ({"edits": [EDIT], "space": {"gain": None}}, "space.gain should be {"),
+        ({"edits": [EDIT], "space": {"gain": [1]}}, "space.gain should be {"),
+        ({"edits": [EDIT], "space": {"gain": {"low": 1}}}, "space.gain should be {"),
+        (
+            {"edits": [EDIT], "space": {"gain": {"low": 1, "high": 2, "values": [1]}}},
+            "space.gain should be {",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"low": 0, "high": 10**400}}},
+            "space.gain.high should be a number below 2**63",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"low": -1e308, "high": 1e308}}},
+            "space.gain.low should be a number below 2**63",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"low": -(2.0**62), "high": 2.0**62}}},
+            "lie less than that apart",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"low": False, "high": True}}},
+            "space.gain.low should be a number below 2**63, but was False",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"low": 1, "high": 2, "log": "no"}}},
+            "space.gain.log should be true or false, but was 'no'",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"low": 1, "high": 2, "integer": "x"}}},
+            "space.gain.integer should be true or false",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"low": 1.2, "high": 1.4, "integer": True}}},
+            "should hold a whole number",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"values": "abc"}}},
+            "space.gain.values should be a list of numbers",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"values": [1, None]}}},
+            "space.gain.values should be a list of numbers",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"values": [10**400]}}},
+            "space.gain.values should be a list of numbers",
+        ),
+        (
+            {"edits": [EDIT], "space": {"gain": {"values": ["a"]}}},
+            "should offer values of its field's type, as 0.9",
+        ),
+        (
+            {"edits": [EDIT], "space": {"width": {"low": 1, "high": 4}}},
+            'space.width should have "integer": true, as its field is 2',
+        ),
+        (
+            {"edits": [EDIT], "space": {"context": {"low": 1, "high": 4, "integer": True}}},
+            "space.context should be left out: it comes from the campaign's data",
+        ),
+        ({"overrides": {"vocabulary": 9}}, "overrides.vocabulary should be left out: it comes"),
+        ({"overrides": {"rate": None}}, "overrides.rate should be a finite number below 2**64"),
+        ({"overrides": {"rate": [1]}}, "overrides.rate should be a finite number below 2**64"),
+        ({"overrides": {"rate": 10**400}}, "overrides.rate should be a finite number below"),
+        ({"overrides": {"width": 2.5}}, "'width' should lie in Choice"),
+        ({"overrides": {"width": True}}, "'width' should be a number as 1, but was True"),
+        ({"expected": 10**400}, "expected should be a change in bits per byte, a number from"),
+        ({"expected": math.inf}, "from -1e6 to 1e6, but was inf"),
+        ({"expected": math.nan}, "from -1e6 to 1e6, but was nan"),
         ({"overides": {}}, "did you mean 'overrides'?"),
         ({"promote": 1}, "promote should be true or false"),
         ({"expected": True}, "expected should be a number"),
@@ -146,6 +219,7 @@ def test_what_is_wrong_is_told_with_its_place(bench: Bench, experiment: Json, sa
     (problem,) = problems(now, draft(experiment))
     assert problem.startswith("experiments[0]: ")
     assert said in problem
+    assert len(problem) < 300
 
 
 def test_all_problems_are_told_at_once(bench: Bench) -> None:
@@ -163,6 +237,37 @@ def test_the_same_candidate_twice_and_more_than_there_is_room_for(bench: Bench) 
     (problem,) = problems(bench, draft(*many))
     assert "at most 4" in problem
     assert "but are 6" in problem
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [({"width": 2}, {"width": 2.0}), ({"rate": 1}, {"rate": 1.0}), ({"rate": 1.0}, {"rate": 1})],
+)
+def test_another_spelling_of_a_number_is_no_other_candidate(
+    bench: Bench, first: Json, again: Json
+) -> None:
+    two = draft({"overrides": first}, {"overrides": again})
+    assert problems(bench, two) == ["experiments[1]: it is the same as experiments[0]"]
+    desk = desk_of(bench)
+    (proposal,) = read(draft({"overrides": first}), bench, "external").proposals
+    tried = Candidate(proposal.program, proposal.overrides)
+    dispatch.propose(desk.record, [Request(tried, 1, "screen", Purpose.screen)])
+    now = Bench(desk.history, Programs(desk.sources), SPACE, 4)
+    (problem,) = problems(now, draft({"overrides": again}))
+    assert "it has been tried as" in problem
+
+
+def test_numbers_are_of_their_fields_type(bench: Bench) -> None:
+    wave = read(draft({"overrides": {"width": 3.0, "rate": 1}}), bench, "external")
+    assert {k: repr(v) for k, v in wave.proposals[0].overrides.items()} == {
+        "width": "3",
+        "rate": "1.0",
+    }
+
+
+def test_more_than_there_is_room_for_are_not_looked_at_one_by_one(bench: Bench) -> None:
+    (problem,) = problems(bench, draft(*[{"parent": "zebra"}] * 8000))
+    assert problem.startswith("experiments should be at most 4")
 
 
 def test_what_was_screened_may_be_proposed_again_to_be_promoted(bench: Bench) -> None:
@@ -204,3 +309,22 @@ def test_whatever_is_written_becomes_a_wave_or_problems(bench: Bench, record: Js
     except Unusable:  # anything else is a mistake of ours
         return
     assert Wave.from_json(json.loads(json.dumps(wave.to_json()))) == wave
+
+
+ODD = st.integers(-(10**400), 10**400) | st.floats() | JSON
+DOMAINS = ODD | st.dictionaries(st.sampled_from(["low", "high", "log", "integer", "values"]), ODD)
+
+
+@given(DOMAINS, ODD, ODD)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_a_domain_an_override_and_a_hope_are(
+    bench: Bench, domain: object, value: object, hope: object
+) -> None:
+    more = {"overrides": {"rate": value}, "expected": hope}
+    record = draft({"edits": [EDIT], "space": {"gain": domain}}, more, {"overrides": {"rate": 0.3}})
+    told: list[str] = []
+    try:
+        read(record, bench, "external")
+    except Unusable as error:
+        told = error.problems
+    assert all(len(line) < 300 for line in told)

@@ -9,12 +9,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from autoresearch.errors import ConfigError
+from autoresearch.experiment import Scalar
 from autoresearch.space import (
     Choice,
     Domain,
     Interval,
     check_domain,
     check_inside,
+    check_reach,
     names,
     space_from_json,
     space_to_json,
@@ -112,6 +114,34 @@ def test_a_whole_interval_has_no_halves() -> None:
     assert not Interval(0, 4, integer=True).contains(2.5)
 
 
+@pytest.mark.parametrize(
+    ("domain", "value", "spelling"),
+    [
+        (Interval(0, 4, integer=True), 2.0, "2"),
+        (Interval(0.0, 4.0), 2, "2.0"),
+        (Interval(-1.0, 1.0), -0.0, "0.0"),
+        (Choice((1, 2)), 2.0, "2"),
+        (Choice((0.5, 1)), 1.0, "1"),
+        (Choice((1.0, 2.0)), 1, "1.0"),
+        (Choice((False, True)), True, "True"),
+        (Choice((1, True)), True, "True"),
+        (Choice(("a", "b")), "b", "'b'"),
+    ],
+)
+def test_a_value_has_one_spelling(domain: Domain, value: Scalar, spelling: str) -> None:
+    assert repr(domain.spelled(value)) == spelling
+
+
+@given(st.one_of(choices, intervals()), shares)
+def test_what_planners_write_is_spelled_so(domain: Domain, share: float) -> None:
+    value = domain.at(share)
+    again = domain.spelled(value)
+    assert again == value
+    assert isinstance(again, bool) == isinstance(value, bool)
+    if isinstance(domain, Interval):
+        assert type(again) is type(value)
+
+
 @given(st.dictionaries(st.text(min_size=1), st.one_of(choices, intervals()), max_size=5))
 def test_a_space_crosses_json_unchanged(space: dict[str, Domain]) -> None:
     again = space_from_json(json.loads(json.dumps(space_to_json(space))))
@@ -132,6 +162,7 @@ def test_what_can_be_searched_passes(domain: Domain) -> None:
         (Choice((1, 2, 1)), "space 'x' should list each value once, but repeats one"),
         (Interval(0, math.inf), "space 'x' should have finite ends, but has 0, inf"),
         (Interval(math.nan, 1), "space 'x' should have finite ends, but has nan, 1"),
+        (Interval(1.2, 1.4, integer=True), "a whole number, but none lies from 1.2 to 1.4"),
         (Interval(2, 1), "goes from 2 to 1; swap the ends"),
         (Interval(1, 1), "goes from 1 to 1; swap the ends"),
         (Interval(0, 1, log=True), "its low end should be above 0, but is 0"),
@@ -141,6 +172,20 @@ def test_what_cannot_be_searched_is_refused(domain: Domain, message: str) -> Non
     with pytest.raises(ConfigError) as error:
         check_domain("x", domain)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, 10**400), (-1e308, 1e308), (1, 2.0**63), (-(2.0**62), 2.0**62), (0.0, math.nan)],
+)
+def test_what_reaches_too_far_is_refused(low: float, high: float) -> None:
+    with pytest.raises(ConfigError, match="should have ends below 2\\*\\*63 that lie less than"):
+        check_reach("x", Interval(low, high))
+
+
+@pytest.mark.parametrize("domain", [Interval(-1e18, 1e18), Choice((1e300,))])
+def test_what_does_not_passes(domain: Domain) -> None:
+    check_reach("x", domain)
 
 
 def test_values_are_checked_against_their_domains() -> None:

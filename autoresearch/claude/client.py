@@ -3,21 +3,27 @@
 It asks once: whether to ask again is for others to decide. The key is in no message of ours.
 """
 
+import http.client
 import json
 import math
 import os
 import stat
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from autoresearch.claude.prices import Usage
-from autoresearch.errors import UserError
+from autoresearch.errors import ConfigError, UserError
 from autoresearch.experiment import Json, plain
 from autoresearch.settings import Claude
 
 KEY_NAME = "ANTHROPIC_API_KEY"
 KEY_FILE = "~/.config/autoresearch/anthropic.key"
+PUBLIC = "https://api.anthropic.com"
+VERSION = "2026-10-21"  # of the API
+LASTING = (401, 403, 404)  # HTTP status codes that mean the same tomorrow
 CONNECT_SECONDS = 5.0
 DIGITS = 15  # of a whole number in an answer
 LONGEST = 300  # characters of somebody else's words in a reason of ours
@@ -142,6 +148,24 @@ def connect(settings: Claude) -> Client:
             open_telemetry=False,  # no spans, whatever another package has set up
         )
     )
+
+
+def check_access(settings: Claude) -> None:
+    """Raises ConfigError if the API does not take the key or the model. That it cannot be asked
+    now, for whatever other reason, is no error: it may pass."""
+    base = settings.url or os.environ.get("ANTHROPIC_BASE_URL") or PUBLIC
+    request = urllib.request.Request(  # noqa: S310 - http or https, as the settings are checked
+        f"{base.rstrip('/')}/v1/models/{settings.model}",
+        headers={"Authorization": f"Bearer {find_key()}", "anthropic-version": VERSION},
+    )
+    try:
+        urllib.request.urlopen(request, timeout=CONNECT_SECONDS).close()  # noqa: S310
+    except urllib.error.HTTPError as error:
+        if error.code in LASTING:
+            why = f"{named(error.code)} ({error.code}){advice(error.code)}"
+            raise ConfigError(f"{settings.model} should answer, but {why}") from None
+    except (OSError, http.client.HTTPException, ValueError):  # it may pass
+        return
 
 
 def find_key() -> str:

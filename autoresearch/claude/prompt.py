@@ -73,7 +73,8 @@ def program_md(folder: Path) -> str:
         return cut(path.read_text(encoding="utf-8"), PROGRAM_MD)
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(
-            f"{path} should hold the rules for whoever edits train.py, but: {error}"
+            f"{path} should hold the rules for whoever edits train.py, but: "
+            f"{getattr(error, 'strerror', None) or 'it is no UTF-8'}; begin with train/program.md"
         ) from None
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from autoresearch.claude.quoting import line
+from autoresearch.drafts import hoped
 from autoresearch.entry import Crown, Entry, Purpose
-from autoresearch.experiment import Candidate, Cell, Failure, Proposal, Split
+from autoresearch.experiment import Candidate, Cell, Failure, Split
 from autoresearch.history import History
 from autoresearch.settings import Judge
 from autoresearch.statistics import Noise, alpha_spent, detectable_effect, noise
@@ -148,15 +149,8 @@ def idea(history: History, entry: Entry) -> tuple[str, float | None]:
     """Whose idea an experiment was, and the effect that was hoped for."""
     if not entry.wave:
         return "", None
-    wave, candidate = history.waves[entry.wave - 1][0], entry.experiment.candidate
-    hoped = [proposal.expected for proposal in wave.proposals if is_of(proposal, candidate)]
-    return entry.planner or wave.planner, hoped[0] if hoped else None
-
-
-def is_of(proposal: Proposal, candidate: Candidate) -> bool:
-    """Whether a candidate came of this proposal: it leaves out what equals its program's values."""
-    same_program = proposal.program in ("", candidate.program)
-    return same_program and candidate.overrides.items() <= proposal.overrides.items()
+    wave = history.waves[entry.wave - 1][0]
+    return entry.planner or wave.planner, hoped(history, entry)
 
 
 # ---- a table -----------------------------------------------------------------------------------

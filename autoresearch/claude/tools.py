@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from autoresearch.claude.schema import check, misfits
+from autoresearch.drafts import few
 from autoresearch.errors import UserError, nearest
 from autoresearch.experiment import Json
 
@@ -46,8 +47,8 @@ def use(tools: Sequence[Tool], call: Json) -> str | Done:
     """Do what a tool_use block asks for. Raises Mistake, also for what no tool can be asked."""
     named = {tool.name: tool for tool in tools}
     if call["name"] not in named:
-        raise Mistake(f"there is no tool '{call['name']}'; {nearest(call['name'], named)}")
+        raise Mistake(f"there is no tool '{call['name']:.80}'; {nearest(call['name'], named)}")
     tool = named[call["name"]]
     if wrong := list(misfits(call["input"], tool.schema)):
-        raise Mistake("\n".join(wrong))
+        raise Mistake("\n".join(few(wrong)))
     return tool.run(call["input"])

@@ -13,7 +13,7 @@ from autoresearch import journal
 from autoresearch.entry import Ask, Crown, Entry, Purpose
 from autoresearch.experiment import Candidate, Cell, Scalar, Seconds, State
 from autoresearch.history import History
-from autoresearch.program import parameters
+from autoresearch.program import parameters, skeleton
 from autoresearch.report.view import (
     AgentView,
     CellView,
@@ -221,8 +221,15 @@ def champion_view(summary: Summary) -> ChampionView | None:
         overrides=changes(summary.sources, history.baseline, champion),
         mean=fmean(scores) if scores else None,
         description=summary.descriptions.get(test.challenger.key, ""),
+        is_rewritten=rewritten(summary.sources, history.baseline, champion),
         wave=first.wave if first else 0,
     )
+
+
+def rewritten(sources: Sources, old: Candidate, new: Candidate) -> bool:
+    """Whether more differs between two programs than the values of their parameters."""
+    one, other = (skeleton(sources.read(candidate.program)) for candidate in (old, new))
+    return one != other
 
 
 def changes(sources: Sources, old: Candidate, new: Candidate) -> dict[str, Scalar]:

@@ -89,7 +89,9 @@ def outcome(view: View) -> list[Text]:
     if view.champion is None:
         return [no_champion(view)]
     champion = view.champion
-    changed = assignments(champion.overrides) or one_line(champion.description)
+    changed = assignments(champion.overrides)
+    if not changed or champion.is_rewritten:
+        changed = "; ".join(filter(None, (one_line(champion.description), changed)))
     return [
         Text(f"Champion {champion.candidate}: {changed}", style="bold green"),
         certified(view.certification) if view.certification else pending(view),

@@ -76,6 +76,7 @@ class ChampionView:
     mean: float | None
     description: str
     wave: int
+    is_rewritten: bool = False  # more than values of parameters differs
 
 
 @dataclass(frozen=True)

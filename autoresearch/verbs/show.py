@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
+from autoresearch.drafts import hoped
 from autoresearch.entry import Entry
-from autoresearch.experiment import Attempt, Candidate, Json, Proposal, plain
+from autoresearch.experiment import Attempt, Json, plain
 from autoresearch.history import History
 from autoresearch.layout import Layout, read_json
 from autoresearch.verbs import find
@@ -55,19 +56,11 @@ def idea(history: History, entry: Entry) -> Json:
     if not entry.wave:
         return {"planner": "", "hypothesis": "", "expected": None}
     wave = history.waves[entry.wave - 1][0]
-    candidate = entry.experiment.candidate
-    hoped = [p.expected for p in wave.proposals if is_of(p, candidate)]
     return {
         "planner": entry.planner or wave.planner,
         "hypothesis": wave.hypothesis,
-        "expected": hoped[0] if hoped else None,
+        "expected": hoped(history, entry),
     }
-
-
-def is_of(proposal: Proposal, candidate: Candidate) -> bool:
-    """Whether a candidate came of this proposal: it leaves out what equals its program's values."""
-    same_program = proposal.program in ("", candidate.program)
-    return same_program and candidate.overrides.items() <= proposal.overrides.items()
 
 
 def lineage(campaign: find.Campaign, program: str) -> list[str]:

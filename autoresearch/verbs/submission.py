@@ -5,16 +5,18 @@ the same champion, are the same wave: a caller that does not know whether it suc
 """
 
 import json
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from autoresearch.asking import OUTSIDE, open_asks
 from autoresearch.drafts import Bench, read
 from autoresearch.errors import CampaignError, ConfigError
 from autoresearch.experiment import Json, Wave, digest
-from autoresearch.layout import read_json, write_atomically
+from autoresearch.layout import link_once, read_json, write_atomically
 from autoresearch.lease import is_held
 from autoresearch.programs import Programs
 from autoresearch.spending import allowance, reserve
@@ -55,15 +57,33 @@ class Submitted:
 
 def submit(campaign: Campaign, draft: object) -> Submitted:
     """Raises Unusable with all that is wrong, CampaignError if the campaign takes none."""
-    mark = mark_of(campaign, draft)
+    mark, capacity = mark_of(campaign, draft), room(campaign)  # before another takes it up
     names = {path.stem for path in campaign.layout.waves.glob("*.json")} | campaign.history.taken
     if before := [name for name in names if name.endswith(f"-{mark}")]:
         return Submitted(before[0])
-    wave = check(campaign, draft)
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{mark}".replace(".", "")
-    campaign.layout.waves.mkdir(parents=True, exist_ok=True)
-    write_atomically(campaign.layout.waves / f"{name}.json", json.dumps(wave.to_json()))
-    return Submitted(name, wave)
+    return put(campaign.layout.waves, mark, check(campaign, draft, capacity))
+
+
+def put(folder: Path, mark: str, wave: Wave) -> Submitted:
+    """Write a wave under the one name its mark has: whoever submits it first chooses that, and a
+    second one finishes what the first was killed over. The controller takes a name once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = folder / f".{mark}"
+    name = named(time.time(), mark)
+    is_first = link_once(chosen, name, os.uname().nodename)
+    if not is_first:
+        said = chosen.read_text(encoding="utf-8")  # nothing, after a node's death
+        is_said = said.endswith(f"-{mark}")
+        name = said if is_said else named(chosen.stat().st_mtime, mark)
+    path = folder / f"{name}.json"
+    if not path.exists():
+        write_atomically(path, json.dumps(wave.to_json()))
+    return Submitted(name, wave if is_first else None)
+
+
+def named(when: float, mark: str) -> str:
+    """Names sort by time."""
+    return f"{datetime.fromtimestamp(when, UTC):%Y%m%dT%H%M%S%f}-{mark}"
 
 
 def mark_of(campaign: Campaign, draft: object) -> str:
@@ -72,16 +92,19 @@ def mark_of(campaign: Campaign, draft: object) -> str:
     return digest([draft, history.champion.key, history.clock])
 
 
-def check(campaign: Campaign, draft: object) -> Wave:
-    """The wave of a draft. Raises as `submit` does."""
+def check(campaign: Campaign, draft: object, capacity: int | None = None) -> Wave:
+    """The wave of a draft, if there is room for it now. Raises as `submit` does."""
     if isinstance(draft, dict) and "schema" in draft:
         if draft["schema"] != SCHEMA:
-            raise ConfigError(f"a wave's schema should be {SCHEMA}, but was {draft['schema']!r}")
+            raise ConfigError(
+                f"a wave's schema should be {SCHEMA}, but was {draft['schema']!r:.80}"
+            )
         draft = {key: value for key, value in draft.items() if key != "schema"}
     check_time(campaign, draft if isinstance(draft, dict) else {})
     programs = Programs(campaign.sources)
     space = campaign.settings.search.space
-    wave = read(draft, Bench(campaign.history, programs, space, room(campaign)), OUTSIDE)
+    bound = room(campaign) if capacity is None else capacity
+    wave = read(draft, Bench(campaign.history, programs, space, bound), OUTSIDE)
     if not (wave.proposals or wave.notes or wave.exhausted):
         raise ConfigError("a wave should have experiments, notes or done, but has none of them")
     return wave

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from autoresearch.drafts import Unusable
+from autoresearch.drafts import Unusable, few
 from autoresearch.errors import ConfigError
 from autoresearch.verbs import find
 from autoresearch.verbs.answer import answer
 from autoresearch.verbs.submission import check, next_step, submit
 from autoresearch.verbs.template import template
+
+LONGEST = len(str(-(2**64)))  # characters of a whole number
 
 
 def main(options: argparse.Namespace) -> int:
@@ -54,7 +56,9 @@ def read(name: str) -> object:
     """A file, or standard input. Raises ConfigError if it holds no JSON."""
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        draft: object = json.loads(text, parse_constant=no_number, parse_float=finite)
+        draft: object = json.loads(
+            text, parse_constant=no_number, parse_float=finite, parse_int=whole
+        )
     except OSError as error:
         problem = f"cannot be read: {error.strerror}; give the file's name, or - for standard input"
         raise ConfigError(f"{name} should hold a wave, but {problem}") from None
@@ -66,11 +70,18 @@ def read(name: str) -> object:
 
 def no_number(word: str) -> float:
     """JSON has no NaN and no infinity, though Python reads them."""
-    raise ValueError(f"{word} is no finite number")
+    raise ValueError(f"{word:.40} is no finite number")
 
 
 def finite(word: str) -> float:
     return value if math.isfinite(value := float(word)) else no_number(word)
+
+
+def whole(word: str) -> int:
+    """A whole number that every reader of JSON can hold."""
+    if len(word) > LONGEST or abs(value := int(word)) >= 2**64:
+        raise ValueError(f"{word[:LONGEST]}… is too large: a whole number should be below 2**64")
+    return value
 
 
 def tell(options: argparse.Namespace, campaign: find.Campaign, draft: object) -> int:
@@ -97,6 +108,6 @@ def refuse(options: argparse.Namespace, problems: list[str]) -> int:
     if options.json and options.check:
         answer({"ok": False, "problems": problems})
     count = find.plural(len(problems), "problem")
-    lines = (" ".join(problem.split()) for problem in problems)
-    print(f"autoresearch: {options.file} has {count}:", *lines, sep="\n  ", file=sys.stderr)
+    lines = [f"autoresearch: {options.file} has {count}:", *few(problems)]
+    print(*lines, sep="\n  ", file=sys.stderr)
     return 1

@@ -15,10 +15,12 @@ from autoresearch.claude.client import (
     Client,
     KeyMissing,
     Unanswered,
+    check_access,
     connect,
     find_key,
     parsed,
 )
+from autoresearch.errors import ConfigError
 from autoresearch.settings import Claude
 
 BODY: Json = {
@@ -305,3 +307,40 @@ def test_a_rule_of_faults_reaches_the_client(server: ClaudeServer, client: Clien
     error: dict[str, Any] = {"type": "overloaded_error", "message": "busy"}
     server.rule = lambda request: Fault("status", status=529, error=error)
     assert str(unanswered(client)) == "overloaded (529): busy"
+
+
+# ---- before a campaign -------------------------------------------------------------------------
+
+
+def test_a_key_and_a_model_that_the_api_takes_are_fine(settings_for: MakeSettings) -> None:
+    with ClaudeServer() as server:
+        check_access(settings_for(server))
+        assert [request.path for request in server.requests] == ["/v1/models/claude-opus-5-5"]
+
+
+def test_a_wrong_key_is_told_before_anything_begins(
+    settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ClaudeServer() as server:
+        settings = settings_for(server)
+        monkeypatch.setenv(KEY_NAME, "sk-wrong")
+        with pytest.raises(ConfigError, match=rf"the key was refused \(401\); check {KEY_NAME}"):
+            check_access(settings)
+
+
+def test_a_model_that_the_api_has_not_is_told_before_anything_begins(
+    settings_for: MakeSettings,
+) -> None:
+    with ClaudeServer() as server:
+        settings = settings_for(server, model="claude-opus-9")
+        with pytest.raises(ConfigError, match=r"claude-opus-9 should answer, .*404.*claude\.model"):
+            check_access(settings)
+
+
+def test_what_may_pass_stops_no_campaign(settings_for: MakeSettings) -> None:
+    with ClaudeServer() as server:
+        for status in (429, 500, 529):
+            server.fail(status, path="/v1/models/claude-opus-5-5")
+            check_access(settings_for(server))
+        server.down()
+        check_access(settings_for(server))

@@ -13,9 +13,10 @@ from autoresearch import dispatch
 from autoresearch.claude import results
 from autoresearch.claude.results import Board, Standing
 from autoresearch.entry import Purpose
-from autoresearch.experiment import Budget, Candidate, Failure, Proposal, Wave
+from autoresearch.experiment import Budget, Candidate, Failure, Proposal, Scalar, Wave
 from autoresearch.judge import Request
 from autoresearch.settings import Judge
+from autoresearch.verbs import show
 
 JUDGE = Judge(crown_seeds=4)
 
@@ -95,6 +96,27 @@ def test_whose_idea_it_was_and_what_was_hoped_for(campaign: Campaign) -> None:
     assert (one.planner, one.hoped, one.is_pending) == ("claude", -0.25, True)
     assert one.words == "[pending] width=2"
     assert (other.planner, other.hoped) == ("mixed", None)
+
+
+def test_what_was_hoped_for_is_of_this_candidate_and_not_of_one_that_says_more(
+    campaign: Campaign,
+) -> None:
+    program = campaign.history.baseline.program
+    said: list[tuple[Mapping[str, Scalar], float]] = [
+        ({"width": 3, "rate": 0.8}, -0.6),
+        ({"rate": 0.8}, -0.1),
+        ({"width": 3}, 0.2),
+    ]
+    said += [({"width": 4, "rate": 0.9}, -0.3), ({"width": 4, "rate": 0.5}, -0.4)]  # its default
+    proposals = tuple(Proposal(values, expected=hope, program=program) for values, hope in said)
+    changed: list[Mapping[str, Scalar]] = [*(values for values, _ in said[:4]), {"width": 4}]
+    wanted = [Request(Candidate(program, c), 1, "screen", Purpose.screen) for c in changed]
+    dispatch.propose(campaign.record, wanted, Wave("mixed", "why", proposals))
+    rows = [found(campaign)[Candidate(program, values).key] for values in changed]
+    assert [row.hoped for row in rows] == [-0.6, -0.1, 0.2, -0.3, -0.4]
+    for values, (_, hope) in zip(changed, said, strict=True):
+        (entry,) = campaign.history.of_candidate(Candidate(program, values), "screen")
+        assert show.idea(campaign.history, entry)["expected"] == hope
 
 
 def test_numbers_of_two_cells_never_share_a_table(campaign: Campaign) -> None:

@@ -45,6 +45,22 @@ def test_a_call_that_does_not_is_a_mistake(asked: Json, told: str) -> None:
         use([DOUBLE, FINISH], asked)
 
 
+def test_what_is_told_of_misfits_is_bounded() -> None:
+    items = {"type": "array", "items": {"type": "object"}}
+    many = Tool("many", "", {"type": "object", "properties": {"a": items}}, double)
+    with pytest.raises(Mistake) as told:
+        use([many], call("many", a=[0] * 8000))
+    lines = str(told.value).splitlines()
+    assert lines[:1] == ["a[0] should be an object, but was 0"]
+    assert (len(lines), lines[-1]) == (21, "… and 7980 more problems")
+    with pytest.raises(Mistake) as told:
+        use([DOUBLE], call("double", a=1, **{str(n) + "x" * 60000: n for n in range(30)}))
+    assert len(str(told.value)) <= 8000
+    with pytest.raises(Mistake, match="there is no tool 'xxx") as told:
+        use([DOUBLE], call("x" * 60000))
+    assert len(str(told.value)) < 200
+
+
 def test_a_tools_own_errors_are_its_own() -> None:
     def fail(input: Json) -> str:
         raise UserError("the disk is full")

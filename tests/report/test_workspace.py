@@ -527,7 +527,7 @@ def test_a_campaign_without_w_and_b_is_refused(tmp_path: Path, home: Home) -> No
 
 def test_no_key_is_one_line(home: Home, night: Night) -> None:
     (home.path / ".netrc").unlink()
-    assert "`wandb login`" in refused(home.report(night))
+    assert "`wandb login --host=" in refused(home.report(night))
 
 
 def test_a_wrong_key_is_one_line(home: Home, night: Night, server: WandbServer) -> None:

@@ -1,6 +1,11 @@
 """When a campaign takes a wave from outside, how large it may be, what becomes of it."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -89,6 +94,74 @@ def test_waves_are_taken_in_the_order_in_which_they_came(campaign: Campaign) -> 
     assert sorted(names) == names
     taken = [wave.proposals[0].overrides["width"] for wave in waiting(seen(campaign))]
     assert taken == [4, 2, 3]
+
+
+SUBMITTER = """
+import json, sys
+from autoresearch.verbs import find
+from autoresearch.verbs.submission import submit
+campaign = find.read(sys.argv[1])
+print("ready", flush=True)
+for line in sys.stdin:
+    submitted = submit(campaign, json.loads(line))
+    print(json.dumps([submitted.name, submitted.wave is not None]), flush=True)
+"""
+
+
+@pytest.fixture
+def submitters(campaign: Campaign) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that have read the campaign, and submit each line they are given."""
+    command = [sys.executable, "-c", SUBMITTER, campaign.root]
+    start = partial(subprocess.Popen, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with ExitStack() as stack:
+        started = [stack.enter_context(start(command)) for _ in range(4)]
+        assert [heard(process) for process in started] == ["ready\n"] * 4
+        yield started
+
+
+def heard(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def test_one_wave_that_many_submit_at_once_is_one_wave(
+    campaign: Campaign, submitters: list[subprocess.Popen[str]]
+) -> None:
+    rounds = [wave(*widths) for widths in ((2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))]
+    names = []
+    for draft in rounds:
+        for process in submitters:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(draft) + "\n")
+            process.stdin.flush()
+        said = [json.loads(heard(process)) for process in submitters]
+        assert len({name for name, _ in said}) == 1
+        assert [is_new for _, is_new in said].count(True) == 1
+        names.append(said[0][0])
+    assert [path.stem for path in sorted(campaign.layout.waves.glob("*.json"))] == names
+
+
+def test_who_looked_before_a_wave_was_taken_in_does_not_submit_another(campaign: Campaign) -> None:
+    late = seen(campaign)
+    first = submit(seen(campaign), wave(3))
+    campaign.take_in()
+    assert submit(late, wave(3)).name == first.name
+    campaign.take_in()
+    assert [len(ids) for _, ids in campaign.history.waves if ids].count(1) == 1
+
+
+@pytest.mark.parametrize("is_torn", [False, True])
+def test_a_submitter_that_was_killed_is_made_up_for(campaign: Campaign, is_torn: bool) -> None:
+    first = submit(seen(campaign), wave(3))
+    (campaign.layout.waves / f"{first.name}.json").unlink()  # killed before it was written
+    if is_torn:
+        (chosen,) = campaign.layout.waves.iterdir()
+        chosen.write_text("")
+    again = submit(seen(campaign), wave(3))
+    assert again.wave is None
+    assert is_torn or again.name == first.name
+    assert [p.proposals[0].overrides for p in waiting(seen(campaign))] == [{"width": 3}]
+    assert submit(seen(campaign), wave(3)).name == again.name
 
 
 def test_a_file_that_is_no_wave_waits_for_nobody(campaign: Campaign) -> None:

@@ -55,7 +55,7 @@ def test_what_is_submitted_is_what_the_controller_takes_in(
     (version,) = wave_taken.versions
     assert "config.width + 1" in campaign.sources.read(version.program)
     assert [note.text for note in campaign.history.notes] == ["begun"]
-    assert not list(campaign.layout.waves.iterdir())
+    assert not list(campaign.layout.waves.glob("*.json"))
 
 
 def test_the_same_wave_twice_is_one_wave_before_and_after_it_was_taken_in(
@@ -64,11 +64,11 @@ def test_the_same_wave_twice_is_one_wave_before_and_after_it_was_taken_in(
     wave = draft(campaign, {"overrides": {"width": 3}})
     first = ask(capsys, "wave", "submit", campaign.root, wave)
     assert ask(capsys, "wave", "submit", campaign.root, wave)["wave"] == first["wave"]
-    assert len(list(campaign.layout.waves.iterdir())) == 1
+    assert len(list(campaign.layout.waves.glob("*.json"))) == 1
     campaign.take_in()
     again = ask(capsys, "wave", "submit", campaign.root, wave)
     assert (again["wave"], again["is_new"]) == (first["wave"], False)
-    assert not list(campaign.layout.waves.iterdir())
+    assert not list(campaign.layout.waves.glob("*.json"))
 
 
 def test_every_problem_is_a_line_below_one_that_sums_them_up(
@@ -89,6 +89,20 @@ def test_every_problem_is_a_line_below_one_that_sums_them_up(
     answer = ask(capsys, "wave", "submit", campaign.root, wave, "--check", code=1)
     assert not answer["ok"]
     assert len(answer["problems"]) == 3
+
+
+def test_people_are_told_the_first_problems_and_how_many_more_there_are(
+    campaign: Campaign, capsys: Said
+) -> None:
+    wave = draft(campaign, *[{"parent": "zebra" * 1000}] * 20, zoo=1, **{"x" * 60000: 1})
+    _, err = say(capsys, "wave", "submit", campaign.root, wave, code=1)
+    assert len(err) < 1500
+    wave = draft(campaign, *[{"parent": "zebra" * 1000}] * 20, hypothesis="", notes=[1])
+    _, err = say(capsys, "wave", "submit", campaign.root, wave, code=1)
+    lines = err.splitlines()
+    assert (lines[0], len(lines)) == (f"autoresearch: {wave} has 22 problems:", 22)
+    assert lines[-1] == "  … and 2 more problems"
+    assert len(err) < 9000
 
 
 def test_to_check_is_not_to_submit(campaign: Campaign, capsys: Said) -> None:
@@ -114,6 +128,10 @@ def test_a_wave_comes_by_standard_input_too(
         ("\udcff", "should hold JSON"),
         ('{"notes": [NaN]}', "NaN is no finite number"),
         ('{"notes": [1e999]}', "1e999 is no finite number"),
+        ('{"notes": [-1' + "0" * 400 + "]}", "a whole number should be below 2**64"),
+        ('{"notes": [1' + "0" * 5000 + "]}", "a whole number should be below 2**64"),
+        ('{"notes": [18446744073709551616]}', "a whole number should be below 2**64"),
+        ('{"notes": [1' + "0" * 5000 + ".0]}", "0 is no finite number"),
         ("[" * 100000, "should hold JSON"),
         ('{"schema": 2}', "schema should be 1"),
         ("{}", "should have experiments, notes or done"),
@@ -130,6 +148,7 @@ def test_a_file_that_holds_no_wave_is_one_line(
     assert out == ""
     assert err.count("\n") == 1
     assert words in err
+    assert len(err) < 300
 
 
 def test_done_ends_the_search(campaign: Campaign, capsys: Said) -> None:

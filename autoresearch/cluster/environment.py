@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from autoresearch.layout import Layout
 
 SECRET = re.compile(
-    r"KEY|AUTH|PASS|SECRET|TOKEN|CREDS|CREDENTIAL|COOKIE|BEARER|WEBHOOK|_PWD|_PW(_|$)"
+    r"KEY|AUTH|PASS|SECRET|TOKEN|CREDS|CREDENTIAL|COOKIE|BEARER|HEADERS|WEBHOOK|_PWD|_PW(_|$)"
     r"|(^|_)(PAT|JWT|DSN)(_|$)",
     re.IGNORECASE,
 )

@@ -156,6 +156,7 @@ def test_secrets_and_an_outer_jobs_variables_stay_home(tmp_path: Path) -> None:
         "SENTRY_DSN": "x",
         "SLACK_WEBHOOK_URL": "x",
         "INDEX": "https://glpat-abc@host/simple",
+        "ANTHROPIC_CUSTOM_HEADERS": "x-api-key: sk-ant-abc",
         "CONNECTION": "Server=db;Password=x",
         "BEARING": "ghp_abc",
         "REDIS": "redis://:pw@host",

@@ -349,7 +349,7 @@ def take_from_outside(desk: Desk) -> None:
                 refuse(path, repr(error))
                 continue
             if wave.exhausted and not desk.history.search_ended:
-                desk.record.append({"type": "search_ended", "reason": "nothing left to propose"})
+                desk.record.append({"type": "search_ended", "reason": "`wave done` was said"})
         path.unlink(missing_ok=True)
 
 

@@ -287,6 +287,10 @@ class History:
     def open_crown(self) -> Crown | None:
         return self.crowns[-1] if self.crowns and self.crowns[-1].verdict is None else None
 
+    def author(self, entry: Entry) -> str:
+        """The planner whose idea an experiment was; "" for one of the judge's."""
+        return entry.planner or (self.waves[entry.wave - 1][0].planner if entry.wave else "")
+
     def of_candidate(
         self, candidate: Candidate, tier: str, split: Split = Split.validation
     ) -> Iterator[Entry]:

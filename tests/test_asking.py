@@ -274,7 +274,7 @@ def test_done_from_outside_ends_the_search(tmp_path: Path) -> None:
     desk = sit(tmp_path, "external")
     submit(desk, "a", Wave("external", "", (), exhausted=True))
     asking.tend(desk)
-    assert desk.history.search_ended == "nothing left to propose"
+    assert desk.history.search_ended == "`wave done` was said"
 
 
 def test_notes_are_kept_with_their_wave(tmp_path: Path) -> None:

@@ -147,10 +147,7 @@ def original(history: History, candidate: Candidate) -> str:
 
 def idea(history: History, entry: Entry) -> tuple[str, float | None]:
     """Whose idea an experiment was, and the effect that was hoped for."""
-    if not entry.wave:
-        return "", None
-    wave = history.waves[entry.wave - 1][0]
-    return entry.planner or wave.planner, hoped(history, entry)
+    return history.author(entry), hoped(history, entry) if entry.wave else None
 
 
 # ---- a table -----------------------------------------------------------------------------------

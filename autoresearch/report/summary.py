@@ -173,6 +173,7 @@ def row(summary: Summary, entry: Entry) -> Row:
         seconds=result.seconds if result else Seconds(),
         ended=result.ended if result else 0.0,
         protected=result.protected if result else False,
+        planner=summary.history.author(entry),
     )
 
 

@@ -41,6 +41,7 @@ class Row:
     seconds: Seconds = field(default_factory=Seconds)
     ended: float = 0.0  # Unix time
     protected: bool = False
+    planner: str = ""  # whose idea it was
 
     @property
     def is_finished(self) -> bool:

@@ -8,6 +8,8 @@ from autoresearch.programs import Programs
 from autoresearch.verbs import find
 from autoresearch.verbs.answer import answer
 
+FEW = 5  # candidates of which little can be read
+
 
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
@@ -18,4 +20,17 @@ def main(options: argparse.Namespace) -> int:
         answer({"program": program, **effects.to_json()})
     else:
         print(effects.text())
+        if hint := better(campaign, program, effects.rows):
+            print(hint)
     return 0
+
+
+def better(campaign: find.Campaign, program: str, rows: int) -> str:
+    """Where more was tried, if little was tried of this program; else nothing."""
+    history, programs = campaign.history, Programs(campaign.sources)
+    if rows >= FEW or programs.family(program) == programs.family(history.baseline.program):
+        return ""
+    return (
+        f"{find.plural(rows, 'candidate')} of this program alone; --program baseline shows what "
+        "was tried of the program as it was given"
+    )

@@ -57,7 +57,7 @@ def idea(history: History, entry: Entry) -> Json:
         return {"planner": "", "hypothesis": "", "expected": None}
     wave = history.waves[entry.wave - 1][0]
     return {
-        "planner": entry.planner or wave.planner,
+        "planner": history.author(entry),
         "hypothesis": wave.hypothesis,
         "expected": hoped(history, entry),
     }

@@ -10,12 +10,13 @@ from autoresearch.report.table import headline, live
 from autoresearch.report.view import View
 from autoresearch.verbs import find
 from autoresearch.verbs.answer import answer, status_json, view_of
+from autoresearch.verbs.submission import room
 
 
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
     if options.json:
-        answer(status_json(campaign))
+        answer({**status_json(campaign), "room": room(campaign)})
         return 0
     view = view_of(campaign)
     console = Console()

@@ -45,3 +45,12 @@ def test_with_the_baseline_alone_nothing_is_claimed(tmp_path: Path, capsys: Said
     out, err = say(capsys, "effects", young.root)
     assert out
     assert err == ""
+
+
+def test_of_a_new_program_it_says_where_more_was_tried(campaign: Campaign, capsys: Said) -> None:
+    other = campaign.sources.add(PROGRAM.replace(EDIT["search"], EDIT["replace"]), "x", when=0.0)
+    key = campaign.screen(1.5, program=other).key
+    out, _ = say(capsys, "effects", campaign.root, "--program", key)
+    assert out.splitlines()[-1].startswith("1 candidate of this program alone; --program baseline")
+    out, _ = say(capsys, "effects", campaign.root, "--program", "baseline")
+    assert "alone" not in out

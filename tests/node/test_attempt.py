@@ -132,7 +132,10 @@ def wall(request: pytest.FixtureRequest) -> str:
     return kind
 
 
-@pytest.fixture(scope="module", params=WALLS)
+@pytest.fixture(
+    scope="module",
+    params=[sandbox.NONE, pytest.param(sandbox.BUBBLEWRAP, marks=pytest.mark.slow)],
+)
 def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     scoring = replace(SCORING, challenges=0)
     environment = {"PYTHONDONTWRITEBYTECODE": "1"}  # as the cluster starts pilots

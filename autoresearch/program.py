@@ -104,16 +104,19 @@ def bake(text: str, overrides: Mapping[str, Scalar]) -> str:
 
     Raises SourceError as `parameters` does, for an unknown name, or for a value of another kind.
     """
-    nodes = defaults(text)
+    nodes, values = defaults(text), dict(overrides)
     for name, value in overrides.items():
         if name not in nodes:
             raise SourceError(f"Config has no field '{name}'; {nearest(name, nodes)}")
-        check_kind(name, scalar(name, nodes[name]), value)
+        default = scalar(name, nodes[name])
+        check_kind(name, default, value)
+        if isinstance(default, float):  # 1 would read as a whole number from now on
+            values[name] = float(value)
     data = text.encode()
     starts = line_starts(data)
     for name in sorted(overrides, key=lambda n: span(nodes[n], starts), reverse=True):
         begin, end = span(nodes[name], starts)
-        data = data[:begin] + repr(overrides[name]).encode() + data[end:]
+        data = data[:begin] + repr(values[name]).encode() + data[end:]
     return data.decode()
 
 

@@ -127,6 +127,13 @@ def test_check_refuses_what_does_not_compile(text: str, message: str) -> None:
         check(text)
 
 
+def test_a_field_of_floats_stays_one() -> None:
+    baked = bake(TEXT, {"lr": 1, "depth": 4})
+    found = parameters(baked)
+    assert (found["lr"], type(found["lr"])) == (1.0, float)
+    assert (found["depth"], type(found["depth"])) == (4, int)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -153,7 +160,7 @@ def test_bake_changes_the_values_and_nothing_else() -> None:
         TEXT.replace("2**19; lr: float = 0.04", "1024; lr: float = -0.5")
         .replace("3  # inside parentheses\n        * 4", "1e-09")
         .replace('"SS" "SL"', repr("ü'\"\n"))
-        .replace("-1.5e-3", "0")
+        .replace("-1.5e-3", "0.0")
     )
 
 

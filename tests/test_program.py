@@ -181,9 +181,8 @@ def test_bake_refuses_what_does_not_fit(overrides: dict[str, Scalar], message: s
     assert str(caught.value) == message
 
 
-numbers = st.one_of(
-    st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False, width=32)
-)
+whole = st.integers(-(2**63), 2**63)
+floats = st.floats(allow_nan=False, allow_infinity=False, width=32)
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 comments = st.text(
     st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=12
@@ -199,7 +198,9 @@ def programs(draw: st.DrawFn) -> tuple[str, dict[str, Scalar], dict[str, Scalar]
     overrides: dict[str, Scalar] = {}
     for number in range(draw(st.integers(1, 5))):
         name = f"{draw(st.sampled_from(['a', 'ö', '変']))}{number}"
-        one: st.SearchStrategy[Scalar] = draw(st.sampled_from([numbers, texts, st.booleans()]))
+        one: st.SearchStrategy[Scalar] = draw(
+            st.sampled_from([whole, floats, texts, st.booleans()])
+        )
         values[name] = draw(one)
         if draw(st.booleans()):
             overrides[name] = draw(one)

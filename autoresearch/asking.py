@@ -100,7 +100,7 @@ def take_up(desk: Desk) -> None:
         folder = desk.layout.ask(ask.name)
         planning = None
         if ask.name not in desk.history.taken and ask.planner not in desk.at_work:
-            planning = Planning.take_up(folder, patience(desk, ask.planner))
+            planning = Planning.take_up(folder, answer_seconds(desk, ask.planner))
         if planning is None:
             close(desk, Planning(folder, 0, -1), "")
         else:
@@ -201,11 +201,11 @@ def ask(desk: Desk, planner: Planner) -> None:
     desk.record.append({"type": "asking", "ask": name, **bounds})
     question |= {"usd": usd, "campaign": str(desk.layout.root), "task": desk.settings.task.dir}
     question["seed"] += planner.kind != desk.settings.planner.kind  # not what it would fill in with
-    folder, wait = desk.layout.ask(name), patience(desk, planner.kind)
+    folder, wait = desk.layout.ask(name), answer_seconds(desk, planner.kind)
     desk.at_work[planner.kind] = Planning.start(folder, question, known, wait)
 
 
-def patience(desk: Desk, kind: str) -> float:
+def answer_seconds(desk: Desk, kind: str) -> float:
     """How long a planner may take, in seconds."""
     return desk.settings.claude.seconds if kind in THINKERS else ANSWER_SECONDS
 
@@ -230,7 +230,7 @@ def take_answer(desk: Desk, kind: str) -> None:
     if wave.proposals or wave.notes:
         try:
             take_wave(desk, wave, planning.name)
-        except UNFIT as error:  # nothing of it is recorded
+        except UNFIT as error:  # the journal has nothing of it
             fail(desk, kind, PlannerFailed(f"the planner's wave cannot be run: {error!r}"))
             return
     del desk.at_work[kind]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoresearch.config.checks import SET_BY_REFEREE
 from autoresearch.edits import apply, from_json
 from autoresearch.entry import Entry
 from autoresearch.errors import CampaignError, ConfigError, SourceError, UserError, nearest
@@ -46,7 +47,6 @@ EXPERIMENT = {
     "expected": (int, float),
     "promote": bool,
 }
-SET_BY_REFEREE = ("vocabulary", "context")
 FEWER = "leave the least promising out"
 NO_ROOM = (
     "nothing is left beside what is asked for and kept for the last tests; wait for results, "

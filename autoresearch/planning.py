@@ -26,7 +26,7 @@ from autoresearch.experiment import Json, Scalar, Wave, plain
 from autoresearch.history import History
 from autoresearch.layout import read_json, write_atomically
 from autoresearch.lease import holder, silent_seconds
-from autoresearch.planners.protocol import OWNER
+from autoresearch.planners.protocol import FAILED, OWNER
 from autoresearch.process import Identity
 from autoresearch.programs import Programs, space_of
 from autoresearch.settings import Settings
@@ -36,7 +36,6 @@ TARGETS = 2  # families besides the champion's whose parameters are worth a sear
 ANSWER_SECONDS = 480.0  # that a planner may take which asks nobody else
 SPARE_SECONDS = 120.0  # beyond what a planner may take: it is gone, or hangs
 LIVES = 3  # processes for one question: one that is killed is followed by another
-WORDS = "planner: "  # begin what a planner says of its own failure
 
 
 class PlannerFailed(UserError):  # noqa: N818 - it reports a fact
@@ -166,7 +165,7 @@ class Planning:
     @property
     def has_failed(self) -> bool:
         """Whether it has ended in its own words; others may stand beside them."""
-        return any(line.startswith(WORDS) for line in self.complaint().splitlines())
+        return any(line.startswith(FAILED) for line in self.complaint().splitlines())
 
     def may_live(self) -> bool:
         """Whether another controller's planner may be at work, here or on another host."""

@@ -181,6 +181,9 @@ class Tier:
     constraint: str = ""  # features of nodes; "": the cluster's
 
 
+SANDBOXES = ("auto", "bubblewrap", "none")
+
+
 @dataclass(frozen=True)
 class Cluster:
     """Where pilots run. The last tier is the one crowns are decided on."""
@@ -191,7 +194,7 @@ class Cluster:
     poll_limit: float = 0.0  # between two looks, at most; 0: always poll_seconds
     file_seconds: float = 0.0  # how long a file written on a node may take to be seen here
     results: str = "files"  # what brings results here: "files", or "wandb" where none are seen
-    sandbox: str = "none"  # what holds programs: "bubblewrap", or "auto": where it can be had
+    sandbox: str = "none"  # one of SANDBOXES; "auto": bubblewrap where it can be had
     # Slurm alone:
     account: str = ""
     qos: str = ""

@@ -5,7 +5,6 @@ It asks once: whether to ask again is for others to decide. The key is in no mes
 
 import http.client
 import json
-import math
 import os
 import stat
 import urllib.error
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from autoresearch import strict
 from autoresearch.claude.prices import Usage
 from autoresearch.errors import ConfigError, UserError
 from autoresearch.experiment import Json, plain
@@ -25,7 +25,6 @@ PUBLIC = "https://api.anthropic.com"
 VERSION = "2026-10-21"  # of the API
 LASTING = (401, 403, 404)  # HTTP status codes that mean the same tomorrow
 CONNECT_SECONDS = 5.0
-DIGITS = 15  # of a whole number in an answer
 LONGEST = 300  # characters of somebody else's words in a reason of ours
 
 # Causes of a connection error after which no byte of the request can have been answered: classes
@@ -238,29 +237,11 @@ def seconds_of(headers: Any) -> float | None:
 def parsed(content: bytes) -> Json:
     """The object that a body holds, or an empty one."""
     try:
-        found = json.loads(content, parse_constant=refuse, parse_float=finite, parse_int=moderate)
+        found = strict.loads(content)
         json.dumps(found, ensure_ascii=False).encode()  # half a surrogate could not go back
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def finite(word: str) -> float:
-    """Raises ValueError for what overflows."""
-    if math.isinf(number := float(word)):
-        raise ValueError(f"{word} is too large")
-    return number
-
-
-def moderate(word: str) -> int:
-    """Raises ValueError for what no float holds exactly."""
-    if len(word) > DIGITS:
-        raise ValueError("a whole number has too many digits")
-    return int(word)
-
-
-def refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def is_message(answer: Json) -> bool:

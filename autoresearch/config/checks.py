@@ -5,7 +5,17 @@ from collections.abc import Iterator, Mapping
 
 from autoresearch.errors import ConfigError, nearest
 from autoresearch.experiment import Scalar
-from autoresearch.settings import Claude, Cluster, Data, Search, Settings, Task, Tier, Tracker
+from autoresearch.settings import (
+    SANDBOXES,
+    Claude,
+    Cluster,
+    Data,
+    Search,
+    Settings,
+    Task,
+    Tier,
+    Tracker,
+)
 from autoresearch.space import Choice, Domain
 
 Rule = tuple[str, object, bool, str]  # key, value, whether it is fine, what it should be
@@ -26,7 +36,6 @@ EFFORTS = ("low", "medium", "high", "xhigh", "max")
 CACHES = ("5m", "1h")
 MODES = ("auto", "online", "offline")
 RESULTS = ("files", "wandb")
-SANDBOXES = ("auto", "bubblewrap", "none")
 ONLINE = ("wandb", "online")
 SET_BY_REFEREE = ("vocabulary", "context")  # fields of every Config that nobody may choose
 

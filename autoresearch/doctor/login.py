@@ -102,8 +102,10 @@ def key(settings: Settings) -> Iterator[Finding]:
             yield Finding("key", State.problem, f"there is no {where}")
             return
         account = server.ask(server.address(settings.tracker))
-        is_fine = not account.is_refused
-        yield Finding("key", *((State.ok, where) if is_fine else (State.problem, account.problem)))
+        if account.is_refused:
+            yield Finding("key", State.problem, account.problem)
+        else:
+            yield Finding("key", State.ok, where)
 
 
 def options(settings: Settings, place: Place) -> Finding:

@@ -21,9 +21,9 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from autoresearch.errors import ConfigError, nearest
+from autoresearch.settings import SANDBOXES
 
-AUTO, BUBBLEWRAP, NONE = "auto", "bubblewrap", "none"
-KINDS = (AUTO, BUBBLEWRAP, NONE)
+AUTO, BUBBLEWRAP, NONE = SANDBOXES
 BWRAP = "bwrap"
 
 KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
@@ -66,7 +66,7 @@ def command(kind: str, argv: tuple[str, ...], scratch: Path, threads: int) -> Co
 
 def choose(kind: str) -> str:
     """BUBBLEWRAP or NONE. Raises ConfigError if the site's choice cannot be had on this node."""
-    if kind not in KINDS:
+    if kind not in SANDBOXES:
         raise ConfigError(unknown(kind))
     if kind == NONE:
         return NONE
@@ -80,8 +80,8 @@ def choose(kind: str) -> str:
 
 
 def unknown(kind: str) -> str:
-    should = f"cluster.sandbox should be one of {', '.join(KINDS)}"
-    return f"{should}, but was '{kind}'; {nearest(kind, KINDS)}"
+    should = f"cluster.sandbox should be one of {', '.join(SANDBOXES)}"
+    return f"{should}, but was '{kind}'; {nearest(kind, SANDBOXES)}"
 
 
 def problem() -> str:

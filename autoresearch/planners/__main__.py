@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autoresearch.errors import ConfigError, UserError
 from autoresearch.layout import write_atomically
-from autoresearch.planners.protocol import OWNER, Request
+from autoresearch.planners.protocol import FAILED, OWNER, Request
 from autoresearch.planners.table import propose
 from autoresearch.process import Identity
 
@@ -32,7 +32,7 @@ def main() -> int:
             write_atomically(Path(request.folder) / OWNER, json.dumps(asdict(Identity.mine())))
         wave = propose(request)
     except UserError as error:
-        sys.stderr.write(f"planner: {error}\n")
+        sys.stderr.write(f"{FAILED}{error}\n")
         return 1
     sys.stdout.write(json.dumps(wave.to_json()) + "\n")
     return 0

@@ -19,6 +19,7 @@ from autoresearch.planners.points import Key, Point, change, key
 from autoresearch.space import Domain, names, space_from_json, space_to_json
 
 SCHEMA = 1  # of a request
+FAILED = "planner: "  # begins the one line on stderr of a planner that cannot answer
 OWNER = "owner.json"  # in a question's folder: the process that answers it
 
 S = TypeVar("S")

@@ -2,6 +2,7 @@
 
 import argparse
 
+from autoresearch.history import History
 from autoresearch.lessons import of_campaign
 from autoresearch.names import candidate_named
 from autoresearch.programs import Programs
@@ -14,23 +15,21 @@ FEW = 5  # candidates of which little can be read
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
     history, space = campaign.history, campaign.settings.search.space
+    programs = Programs(campaign.sources)
     program = candidate_named(history, options.program).program
-    effects = of_campaign(history, Programs(campaign.sources), space, program)
+    effects = of_campaign(history, programs, space, program)
     if options.json:
         answer({"program": program, **effects.to_json()})
     else:
         print(effects.text())
-        if hint := better(campaign, program, effects.rows):
-            print(hint)
+        if effects.rows < FEW and is_new(history, programs, program):
+            print(
+                f"{find.plural(effects.rows, 'candidate')} of this program alone; "
+                "--program baseline shows what was tried of the program as it was given"
+            )
     return 0
 
 
-def better(campaign: find.Campaign, program: str, rows: int) -> str:
-    """Where more was tried, if little was tried of this program; else nothing."""
-    history, programs = campaign.history, Programs(campaign.sources)
-    if rows >= FEW or programs.family(program) == programs.family(history.baseline.program):
-        return ""
-    return (
-        f"{find.plural(rows, 'candidate')} of this program alone; --program baseline shows what "
-        "was tried of the program as it was given"
-    )
+def is_new(history: History, programs: Programs, program: str) -> bool:
+    """Whether it differs from the program as it was given in more than defaults."""
+    return programs.family(program) != programs.family(history.baseline.program)

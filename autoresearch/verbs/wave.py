@@ -4,20 +4,17 @@ Each of the words that may follow it is a function here.
 """
 
 import argparse
-import json
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from autoresearch import strict
 from autoresearch.drafts import Unusable, few
 from autoresearch.errors import ConfigError
 from autoresearch.verbs import find
 from autoresearch.verbs.answer import answer
 from autoresearch.verbs.submission import check, next_step, submit
 from autoresearch.verbs.template import template
-
-LONGEST = len(str(-(2**64)))  # characters of a whole number
 
 
 def main(options: argparse.Namespace) -> int:
@@ -56,32 +53,13 @@ def read(name: str) -> object:
     """A file, or standard input. Raises ConfigError if it holds no JSON."""
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        draft: object = json.loads(
-            text, parse_constant=no_number, parse_float=finite, parse_int=whole
-        )
+        return strict.loads(text)
     except OSError as error:
         problem = f"cannot be read: {error.strerror}; give the file's name, or - for standard input"
         raise ConfigError(f"{name} should hold a wave, but {problem}") from None
     except (ValueError, RecursionError) as error:
         where = "standard input" if name == "-" else name
         raise ConfigError(f"{where} should hold JSON, but: {error}") from None
-    return draft
-
-
-def no_number(word: str) -> float:
-    """JSON has no NaN and no infinity, though Python reads them."""
-    raise ValueError(f"{word:.40} is no finite number")
-
-
-def finite(word: str) -> float:
-    return value if math.isfinite(value := float(word)) else no_number(word)
-
-
-def whole(word: str) -> int:
-    """A whole number that every reader of JSON can hold."""
-    if len(word) > LONGEST or abs(value := int(word)) >= 2**64:
-        raise ValueError(f"{word[:LONGEST]}… is too large: a whole number should be below 2**64")
-    return value
 
 
 def tell(options: argparse.Namespace, campaign: find.Campaign, draft: object) -> int:

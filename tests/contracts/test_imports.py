@@ -21,19 +21,9 @@ ROOT = Path(__file__).parents[2]
 # Reading order. A folder (planners, cluster, node, ...) counts as one part.
 ORDER = (
     *("errors", "experiment", "layout", "space", "settings", "process", "hardware", "config"),
-    *("journal", "entry", "history", "record", "lease", "program", "inspection", "sources"),
-    *(
-        "edits",
-        "statistics",
-        "effects",
-        "programs",
-        "lessons",
-        "names",
-        "smoke",
-        "drafts",
-        "claude",
-        "planners",
-    ),
+    *("strict", "journal", "entry", "history", "record", "lease", "program", "inspection"),
+    *("sources", "edits", "statistics", "effects", "programs", "lessons", "names", "smoke"),
+    *("drafts", "claude", "planners"),
     *("planning", "placement", "spending", "cluster", "node", "tracking", "mirror", "judge"),
     *("dispatch", "collect", "asking", "campaign", "opening", "report", "doctor", "verbs"),
     *("words", "arguments", "cli", "__main__"),

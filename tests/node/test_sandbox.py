@@ -1,5 +1,6 @@
 """What crosses into the program's process: without a wall a short environment, with one no more."""
 
+import ast
 import json
 import os
 import subprocess
@@ -126,6 +127,12 @@ def test_nothing_of_the_campaign_and_the_user_can_be_read(spied: dict[str, Any])
     assert spied["beside"] == ["scratch"]
     assert spied["users"] == "FileNotFoundError"
     assert spied["home"] in (["mark"], [])  # the scratch folder
+
+
+def test_what_is_hidden_is_what_the_demos_text_is_made_of() -> None:
+    prepare = Path(__file__).parents[2] / "train" / "prepare.py"
+    line = next(ln for ln in prepare.read_text().splitlines() if ln.startswith("FOLDERS = "))
+    assert ast.literal_eval(line.partition(" = ")[2]) == sandbox.PROSE
 
 
 def test_the_demos_text_cannot_be_read_from_python_itself(spied: dict[str, Any]) -> None:

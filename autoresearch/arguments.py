@@ -100,6 +100,8 @@ def add_experiment_verbs(verbs: Verbs) -> None:
         add_directory(verb)
         add_experiment(verb, "ID")
         add_json(verb)
+        if name == "replay":
+            verb.add_argument("--score-only", action="store_true", help="score the kept weights")
 
 
 def add_wave_verb(verbs: Verbs) -> None:
@@ -117,7 +119,8 @@ def add_wave_verb(verbs: Verbs) -> None:
 
 def add_reading_verbs(verbs: Verbs) -> None:
     """Verbs for what is known, also while a controller is at work."""
-    for name in ("sync", "status", "show", "diff", "source", "effects", "notebook", "report"):
+    views = ("status", "show", "diff", "source", "effects", "notebook", "report")
+    for name in ("sync", *views, "verify"):
         verb = add_verb(verbs, name)
         add_directory(verb)
         if name == "show":

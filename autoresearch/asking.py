@@ -6,7 +6,7 @@ A question is in the journal before its planner exists, and its wave is recorded
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -16,8 +16,9 @@ from autoresearch import dispatch
 from autoresearch.claude.ledger import Spent
 from autoresearch.entry import Ask, Purpose
 from autoresearch.errors import RecordError, SourceError
-from autoresearch.experiment import Candidate, Proposal, Wave, plain
+from autoresearch.experiment import Candidate, Proposal, Version, Wave, plain
 from autoresearch.history import History
+from autoresearch.inspection import vet
 from autoresearch.journal import now
 from autoresearch.judge import Request, screening_seeds
 from autoresearch.layout import Layout
@@ -278,13 +279,25 @@ def close(desk: Desk, planning: Planning, problem: str) -> None:
 
 def take_wave(desk: Desk, wave: Wave, ask: str) -> None:
     """Record a wave: its programs first, then its experiments, then what it wants tested."""
-    for version in wave.versions:
-        desk.sources.add(version.text, version.message, version.parents, when=time())
+    wave = replace(wave, versions=tuple(kept(desk, version) for version in wave.versions))
     dispatch.propose(desk.record, list(screening(desk, wave)), wave.kept(), ask)
     for proposal in wave.proposals:
         if proposal.promote:
             candidate = asdict(candidate_of(desk, proposal))
             desk.record.append({"type": "promoted", "candidate": candidate})
+
+
+def kept(desk: Desk, version: Version) -> Version:
+    """A program of a wave, in sources.git, with what a look at it says. Raises SourceError: nothing
+    comes past this, whoever has looked before."""
+    remarks = looked_at(desk, version.text, version.parents)
+    desk.sources.add(version.text, version.message, version.parents, when=time())
+    return replace(version, remarks=remarks)
+
+
+def looked_at(desk: Desk, text: str, parents: Sequence[str]) -> tuple[str, ...]:
+    known = map(desk.sources.read, (*parents, desk.history.baseline.program))
+    return vet(text, known, desk.settings.task.inspection)
 
 
 def candidate_of(desk: Desk, proposal: Proposal) -> Candidate:
@@ -331,9 +344,20 @@ def queue_wishes(desk: Desk, planning: Planning) -> None:
             description=wish.message,
             budget=wish.budget,
         )
-        if dispatch.experiment_of(desk.history, wanted).id not in desk.history.entries:
+        is_new = dispatch.experiment_of(desk.history, wanted).id not in desk.history.entries
+        if is_new and may_run(desk, wish):
             desk.sources.add(wish.text, wish.message, wish.parents, when=time())
             dispatch.propose(desk.record, [wanted])
+
+
+def may_run(desk: Desk, wish: Wish) -> bool:
+    """Whether a look at a new program lets it be tried, as one did when Claude wrote it."""
+    try:
+        if wish.parents:
+            looked_at(desk, wish.text, wish.parents)
+    except SourceError:
+        return False
+    return True
 
 
 def take_from_outside(desk: Desk) -> None:

@@ -18,8 +18,10 @@ from collections.abc import Sequence
 from autoresearch import __version__
 from autoresearch.arguments import parser
 from autoresearch.errors import AutoresearchError, UserError, nearest
+from autoresearch.experiment import one_line
 from autoresearch.words import HIDDEN, VERBS
 
+LONGEST = 4000  # characters of a complaint, which may quote what anybody wrote
 # Faults of the system that are the user's to mend, and how.
 CURES = {
     errno.EACCES: "ask for the permission, or choose another place",
@@ -78,7 +80,7 @@ def mendable(error: OSError) -> str:
 
 def complain(message: str) -> int:
     """One line for something the user can mend."""
-    print(f"autoresearch: {' '.join(message.split())}", file=sys.stderr)
+    print(f"autoresearch: {one_line(message, LONGEST)}", file=sys.stderr)
     return 1
 
 

@@ -18,8 +18,9 @@ from autoresearch.config.checks import SET_BY_REFEREE
 from autoresearch.edits import apply, from_json
 from autoresearch.entry import Entry
 from autoresearch.errors import CampaignError, ConfigError, SourceError, UserError, nearest
-from autoresearch.experiment import Candidate, Json, Proposal, Scalar, Version, Wave
+from autoresearch.experiment import Candidate, Json, Proposal, Scalar, Version, Wave, one_line
 from autoresearch.history import History
+from autoresearch.inspection import REFUSE, vet
 from autoresearch.names import candidate_named
 from autoresearch.program import bake, check, is_plain, parameters, program_of
 from autoresearch.programs import Programs, brought, fits, searchable, space_of
@@ -98,6 +99,7 @@ class Bench:
     programs: Programs
     space: Space  # the campaign's own
     capacity: int  # experiments the wave may have
+    inspection: str = REFUSE  # what becomes of a program that breaks rules
 
 
 @dataclass
@@ -212,12 +214,14 @@ def written(bench: Bench, record: Json, parent: Candidate, hypothesis: str) -> V
     parents = [parent.program]
     if record.get("also"):
         parents.append(candidate_named(bench.history, record["also"]).program)
+    known = map(bench.programs.sources.read, (*parents, bench.history.baseline.program))
     return Version(
         program_of(text),
         tuple(dict.fromkeys(parents)),
         record.get("description") or hypothesis,
         space_to_json(domains(record.get("space", {}), parameters(text))),
         text,
+        vet(text, known, bench.inspection),
     )
 
 
@@ -341,8 +345,7 @@ def refuse_repetition(found: Checked, bench: Bench, candidate: Candidate, *, pro
 
 def few(problems: Sequence[str]) -> list[str]:
     """The first problems, each cut to a length that can be read, and how many more there are."""
-    lines = [" ".join(problem.split()) for problem in problems[:MOST]]
-    told = [ln if len(ln) <= LONGEST_PROBLEM else f"{ln[:LONGEST_PROBLEM]}…" for ln in lines]
+    told = [one_line(problem, LONGEST_PROBLEM) for problem in problems[:MOST]]
     more = len(problems) - len(told)
     return [*told, f"… and {more} more problem{'s' * (more > 1)}"] if more else told
 

@@ -13,7 +13,7 @@ from statistics import fmean
 
 import numpy as np
 
-from autoresearch.experiment import Json, Scalar
+from autoresearch.experiment import Json, Scalar, one_line
 from autoresearch.space import Choice, Domain, Space, names
 
 SCHEMA = 1
@@ -97,10 +97,13 @@ class Effects:
 
 
 def line(effect: Effect) -> str:
-    name = f"{effect.parameter}={effect.level}" if effect.level else effect.parameter
-    if effect.size is None or effect.error is None:
-        return f"{name} | – | – | {effect.levels} | {effect.problem}"
-    return f"{name} | {effect.size:+.4f} | {effect.error:.4f} | {effect.levels} | {effect.best}"
+    """A row of the table. Values may be anybody's words."""
+    level = f"={effect.level}" if effect.level else ""
+    size, error, last = "–", "–", effect.problem
+    if effect.size is not None and effect.error is not None:
+        size, error, last = f"{effect.size:+.4f}", f"{effect.error:.4f}", effect.best
+    cells = (f"{effect.parameter}{level}", size, error, str(effect.levels), last)
+    return " | ".join(map(one_line, cells))
 
 
 def estimate(rows: Sequence[Row], space: Space, sigma: float | None) -> Effects:

@@ -8,7 +8,6 @@ library only.
 
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -166,6 +165,7 @@ class Version:
     message: str  # the hypothesis: its commit's
     space: Mapping[str, Json] = field(default_factory=dict)  # domains of fields it has brought
     text: str = ""  # left out once the program is kept
+    remarks: tuple[str, ...] = ()  # what its text does against the rules, where that may be
 
 
 @dataclass(frozen=True)
@@ -202,14 +202,20 @@ class Wave:
     def to_json(self) -> Json:
         return asdict(self) | {
             "proposals": [asdict(p) for p in self.proposals],
-            "versions": [asdict(v) | {"parents": list(v.parents)} for v in self.versions],
+            "versions": [
+                asdict(v) | {"parents": list(v.parents), "remarks": list(v.remarks)}
+                for v in self.versions
+            ],
             "notes": list(self.notes),
         }
 
     @classmethod
     def from_json(cls, record: Json) -> Self:
         """Raises ValueError, TypeError or KeyError for anything that is no wave."""
-        versions = [{**v, "parents": tuple(v["parents"])} for v in record.get("versions", ())]
+        versions = [
+            {**v, "parents": tuple(v["parents"]), "remarks": tuple(v.get("remarks", ()))}
+            for v in record.get("versions", ())
+        ]
         return cls(
             **{
                 **record,
@@ -311,10 +317,16 @@ def check_types(record: Result | Seconds) -> None:
             raise ValueError(f"{name} should be {hint}, numbers finite, but was {value!r:.100}")
 
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
 def plain(text: str, limit: int = 2000) -> str:
-    """Untrusted text made fit to show: control characters out, the end kept, bounded."""
-    text = CONTROL.sub("", text).strip()
+    """Untrusted text made fit to show: the end kept, bounded, and all of it to be seen.
+
+    What goes: control characters, marks of direction and of no width, halves of surrogates.
+    """
+    text = "".join(c if c.isprintable() or c in "\n\t" else " " * c.isspace() for c in text).strip()
     return text if len(text) <= limit else "…" + text[-limit:]
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Untrusted text fit for a table cell: plain, on one line, the beginning kept."""
+    line = " ".join(plain(text[: limit * 10], limit * 10).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

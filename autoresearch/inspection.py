@@ -1,5 +1,8 @@
 """A look at a train.py's text before it is queued: what breaks program.md's rules in plain sight.
 
+`task.inspection` says what becomes of it. What the user's own baseline does, and what a program's
+parents do, is never held against it.
+
 Names are followed through imports and plain assignments (`F.relu` -> `torch.nn.functional.relu`),
 not through containers, arguments or attributes of objects. So silence proves nothing: sandbox and
 scorer are the defence, and a remark saves a GPU's time. The text is parsed, never run.
@@ -9,11 +12,15 @@ import ast
 import builtins
 import re
 from collections import ChainMap, Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from autoresearch.errors import SourceError
+from autoresearch.experiment import Version
 from autoresearch.program import parse
+from autoresearch.settings import INSPECTIONS
 
 RULES: Mapping[str, str] = {
     "seed": "seeds are the referee's, and are set before build()",
@@ -64,6 +71,7 @@ NAMED: Mapping[str, str] = {  # by rule: modules, what is in them, and .attribut
 RULE_OF = {name: rule for rule, names in NAMED.items() for name in names.split()}
 OF_RUN = ("device", "seed", "synthetic", "ready", "batches", "progress", "log")
 SEEDS = ("run.seed", "torch.initial_seed", "torch.random.initial_seed")
+SEED_NAMES = ("seed", "initial_seed")
 SEEDER = re.compile(r"(torch(\.cuda)?(\.random)?|numpy\.random|random)\.(manual_)?seed(_all)?")
 GENERATOR = re.compile(r"numpy\.random\.(default_rng|RandomState|PCG64|Philox)|random\.Random")
 INSIDE = re.compile(  # modules that others have among their own names: torch.os is os
@@ -73,6 +81,8 @@ SETTERS = ("setattr", "delattr", "object.__setattr__", "type.__setattr__")
 SETTINGS = re.compile(r"torch\.(backends|(_\w+|compiler)\.config)(\..+)?")  # made to be set
 LONGEST = 2000  # characters, bytes or numbers in one literal
 DEEPEST = 16  # parts of a dotted name
+MOST = 5  # remarks that are told of one program
+REFUSE, WARN, NONE = INSPECTIONS
 MAIN, CONSTANT = "__name__", "0"  # what the guard at the end compares; any number or text
 
 INERT = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.Tuple, ast.List)
@@ -105,6 +115,42 @@ def inspect(text: str) -> list[Remark]:
         Remark(line, rule, f"line {line} {does[:120]}: {RULES[rule]}")
         for (line, rule), does in sorted(found.items())
     ]
+
+
+def vet(text: str, parents: Iterable[str], policy: str) -> tuple[str, ...]:
+    """What to put on record against a new program, of these texts' making: a line each, few.
+
+    Raises SourceError with it, where the policy is to refuse such a program.
+    """
+    if policy == NONE:
+        return ()
+    before = set[tuple[str, str]]().union(*map(faults, parents))
+    found = [remark for remark in inspect(text) if fault(remark) not in before]
+    if found and policy == REFUSE:
+        wrong = [f"train.py {r.words} (rule: {r.rule}); do without it" for r in found]
+        raise SourceError("\n".join(few(wrong)))
+    return tuple(few([remark.words for remark in found]))
+
+
+@lru_cache(maxsize=64)
+def faults(text: str) -> frozenset[tuple[str, str]]:
+    return frozenset(map(fault, inspect(text)))
+
+
+def fault(remark: Remark) -> tuple[str, str]:
+    """A remark without the number of its line, which edits move."""
+    return remark.rule, remark.words.removeprefix(f"line {remark.line} ")
+
+
+def remarked(versions: Iterable[Version]) -> list[str]:
+    """What there is to say against programs that are run all the same, a line each."""
+    return [f"program {v.program[:12]} {words}" for v in versions for words in v.remarks]
+
+
+def few(lines: Sequence[str]) -> list[str]:
+    """The first ones, and how many more there are."""
+    more = len(lines) - MOST
+    return [*lines[:MOST], f"… and {more} more of this kind"] if more > 0 else list(lines)
 
 
 def broken(tree: ast.Module) -> Iterator[Found]:
@@ -210,7 +256,12 @@ def is_constant(node: ast.expr, names: Names) -> bool:
 
 
 def has_seed(node: ast.AST, names: Names) -> bool:
-    return any(dotted(n, names) in SEEDS for n in ast.walk(node))
+    """Whether an expression takes the seed. Most nodes are passed by at a glance."""
+    return any(
+        names.get(n.id) in SEEDS if isinstance(n, ast.Name) else dotted(n, names) in SEEDS
+        for n in ast.walk(node)
+        if isinstance(n, ast.Name | ast.Call) or getattr(n, "attr", "") in SEED_NAMES
+    )
 
 
 def imports(node: ast.Import | ast.ImportFrom, *_: object) -> Iterator[Found]:

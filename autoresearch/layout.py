@@ -198,6 +198,10 @@ class Layout:
     def program(self, id: str) -> Path:
         return self.experiment(id) / "train.py"
 
+    def weights(self, id: str) -> Path:
+        """A replay's alone: weights to score instead of training some."""
+        return self.experiment(id) / "weights.pt"
+
     def attempt(self, attempt: Attempt) -> Path:
         return self.experiment(attempt.experiment) / f"attempt-{attempt.number}"
 
@@ -209,6 +213,9 @@ class Layout:
 
     def log(self, attempt: Attempt) -> Path:
         return self.attempt(attempt) / "log.txt"
+
+    def checkpoint(self, attempt: Attempt) -> Path:
+        return self.attempt(attempt) / "weights.pt"
 
     def queue(self, tier: str) -> Path:
         return self.root / "queue" / tier

@@ -20,6 +20,7 @@ from autoresearch.cluster.table import connect
 from autoresearch.errors import CampaignError, ConfigError, DataError, SourceError
 from autoresearch.experiment import Cell, Scalar, Split
 from autoresearch.history import History
+from autoresearch.inspection import NONE, few, inspect
 from autoresearch.journal import Journal, replay
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.lease import STALE_SECONDS, acquire, is_held, is_held_elsewhere
@@ -248,6 +249,14 @@ def check_program(text: str) -> Mapping[str, Scalar]:
     return found
 
 
+def remarks(campaign: Campaign) -> list[str]:
+    """What the user's own program does against the rules, a line each, few: it is told, no more."""
+    if campaign.settings.task.inspection == NONE:
+        return []
+    found = inspect(campaign.sources.read(campaign.history.baseline.program))
+    return few([f"the baseline's train.py {remark.words}" for remark in found])
+
+
 def cell(settings: Settings, tier: str, code: str) -> Cell:
     return Cell(
         device=settings.cluster.tiers[tier].device,
@@ -272,4 +281,5 @@ def node_settings(settings: Settings, url: str = "") -> NodeSettings:
         tracker=replace(settings.tracker, url=url),
         results=settings.cluster.results,
         sandbox=settings.cluster.sandbox,
+        keep_checkpoint=settings.task.keep_checkpoint,
     )

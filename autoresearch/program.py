@@ -17,7 +17,7 @@ from typing import Any
 from autoresearch.errors import SourceError, nearest
 from autoresearch.experiment import Scalar
 
-SIZE_LIMIT = 1 << 20  # bytes of a train.py
+SIZE_LIMIT = 1 << 18  # bytes of a train.py: fourteen times ours
 WEIGHT_LIMIT = 1 << 20  # nodes of its syntax that are compiled
 
 
@@ -41,12 +41,6 @@ def unified(old: str, new: str, old_name: str, new_name: str) -> str:
 
 def check(text: str) -> None:
     """Raises SourceError, with the line, unless the text is UTF-8, of sane size, and compiles."""
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise SourceError(f"train.py should be UTF-8 text, but: {error.reason}") from error
-    if size > SIZE_LIMIT:
-        raise SourceError(f"train.py should have at most {SIZE_LIMIT} bytes, but has {size}")
     tree = parse(text)
     try:
         if weight(tree) > WEIGHT_LIMIT:
@@ -76,9 +70,18 @@ def exits(node: ast.AST) -> int:
 
 
 def parse(text: str) -> ast.Module:
-    """Raises SourceError, with the line, if Python cannot parse the text as UTF-8."""
+    """Raises SourceError, with the line, unless Python can parse the text, UTF-8 of sane size."""
     try:
-        encoding, _ = tokenize.detect_encoding(BytesIO(text.encode()).readline)
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(f"train.py should be UTF-8 text, but: {error.reason}") from error
+    if len(data) > SIZE_LIMIT:
+        raise SourceError(
+            f"train.py should have at most {SIZE_LIMIT} bytes, but has {len(data)}; what a program "
+            "needs besides code it makes in train()"
+        )
+    try:
+        encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text, "train.py")
     except SyntaxError as error:

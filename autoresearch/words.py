@@ -27,6 +27,7 @@ VERBS = {
     "effects": "what each parameter does, by the results so far",
     "notebook": "what was learned, wave by wave",
     "report": "write report/ and show the result",
+    "verify": "check a whole campaign again, from its own record",
     "completion": "print a shell's completion script",
 }
 
@@ -100,7 +101,8 @@ Nothing is lost either way: resume goes on.
 """,
     "replay": """\
 Run one experiment again with the recorded program, settings and seed, and compare the scores. The
-record does not change.
+record does not change. --score-only trains nothing and scores the weights that were kept
+(task.keep_checkpoint) by new draws of the referee.
 
   autoresearch replay campaigns/tiny 3f9c
   autoresearch replay campaigns/tiny champion
@@ -199,5 +201,13 @@ made the first time and brought up to date from then on, at the same URL; its ru
 
   autoresearch report campaigns/tiny
   autoresearch report campaigns/tiny --wandb
+""",
+    "verify": """\
+Check a campaign for somebody who does not believe it: that every program, result and line of the
+journal is what its hash says, that the results are possible, and that crowns and certificates
+follow from them. Reads only, also while the campaign runs. Exit code 1 if anything is wrong.
+
+  autoresearch verify campaigns/tiny
+  autoresearch verify campaigns/tiny --json
 """,
 }

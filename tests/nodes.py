@@ -36,6 +36,7 @@ LIMITS = Limits(
     setup_seconds=100,
     token_seconds=100,
     grace_seconds=2,
+    load_seconds=100,
     score_seconds=100,
     memory_gb=2,
     output_mb=1,
@@ -126,7 +127,9 @@ class Campaign:
     tier: Tier = TIER
     scoring: Scoring = SCORING
     sandbox: str = "none"
+    keep_checkpoint: str = "none"
     life: float = 0.0  # of its pilots, seconds
+    python: str = sys.executable
     environment: dict[str, str] = field(default_factory=dict)
     code: str = ""
 
@@ -153,6 +156,7 @@ class Campaign:
             pilot=self.pilot,
             tracker=self.tracker,
             sandbox=self.sandbox,
+            keep_checkpoint=self.keep_checkpoint,
         ).write(self.layout.node_settings)
 
     def cell(self, budget: Budget) -> Cell:
@@ -186,7 +190,7 @@ class Campaign:
 
     def start(self, name: str = "p1", prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """A real pilot on the frozen code, started through `prefix`."""
-        command = (sys.executable, "-P", "-m", "autoresearch.node.pilot")
+        command = (self.python, "-P", "-m", "autoresearch.node.pilot")
         return subprocess.Popen(
             (*prefix, *command, str(self.layout.root), "screen", str(self.life), name),
             env=os.environ | {"PYTHONPATH": str(self.layout.node)} | self.environment,

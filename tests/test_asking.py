@@ -19,7 +19,7 @@ from autoresearch.journal import replay
 from autoresearch.layout import write_atomically
 from autoresearch.placement import PLANNING_SECONDS
 from autoresearch.planning import Planning
-from autoresearch.program import bake, program_of
+from autoresearch.program import SIZE_LIMIT, bake, program_of
 from autoresearch.programs import Programs
 from autoresearch.settings import Planner, Search, Settings, Spending
 from autoresearch.smoke import Wish
@@ -268,6 +268,77 @@ def test_a_program_that_does_not_compile_is_put_aside_whole(tmp_path: Path) -> N
     asking.tend(desk)
     assert "train.py line 1" in (desk.layout.waves / "a.refused").read_text()
     assert desk.history.waves == []
+
+
+# ---- a look at new programs --------------------------------------------------------------------
+
+READS = f"{WIDE}\n\ndef peek():\n    return open('x')\n"
+SAID = "line 12 uses open: a program reads and writes no files"
+
+
+def careless(desk: Desk, policy: str, text: str = READS) -> Wave:
+    """A wave that no draft has checked, with a program that breaks a rule."""
+    desk.settings = replace(desk.settings, task=replace(desk.settings.task, inspection=policy))
+    new = replace(version(desk), text=text, program=program_of(text))
+    return Wave("external", "x", (Proposal({}, program=new.program),), versions=(new,))
+
+
+def test_nothing_is_queued_of_a_wave_from_outside_that_breaks_rules(tmp_path: Path) -> None:
+    desk = sit(tmp_path, "external")
+    submit(desk, "a", careless(desk, "refuse"))
+    asking.tend(desk)
+    assert f"train.py {SAID} (rule: file)" in (desk.layout.waves / "a.refused").read_text()
+    assert desk.history.waves == []
+    assert not desk.history.active
+
+
+def test_nothing_is_queued_of_a_planners_wave_that_breaks_rules(tmp_path: Path) -> None:
+    desk = sit(tmp_path, "claude")
+    planning = thinker(desk)
+    say(planning, careless(desk, "refuse"))
+    asking.take_answer(desk, "claude")
+    assert SAID in desk.history.asks[planning.name].problem
+    assert desk.history.waves == []
+
+
+@pytest.mark.parametrize(("policy", "remarks"), [("warn", (SAID,)), ("none", ())])
+def test_what_is_queued_all_the_same_is_on_record(
+    tmp_path: Path, policy: str, remarks: tuple[str, ...]
+) -> None:
+    desk = sit(tmp_path, "external")
+    submit(desk, "a", careless(desk, policy))
+    asking.tend(desk)
+    ((wave, ids),) = History.of(replay(desk.layout.journal).events).waves
+    assert (wave.versions[0].remarks, len(ids)) == (remarks, 1)
+
+
+@pytest.mark.parametrize("policy", ["refuse", "warn", "none"])
+def test_what_is_too_long_to_be_a_program_is_refused_by_every_policy(
+    tmp_path: Path, policy: str
+) -> None:
+    desk = sit(tmp_path, "external")
+    submit(desk, "a", careless(desk, policy, WIDE + "#" * SIZE_LIMIT))
+    asking.tend(desk)
+    assert f"at most {SIZE_LIMIT} bytes" in (desk.layout.waves / "a.refused").read_text()
+    assert desk.history.waves == []
+
+
+@pytest.mark.parametrize(("policy", "queued"), [("refuse", 0), ("warn", 1), ("none", 1)])
+def test_what_breaks_rules_is_not_even_tried(tmp_path: Path, policy: str, queued: int) -> None:
+    desk = sit(tmp_path, "claude")
+    planning = thinker(desk)
+    (new,) = careless(desk, policy).versions
+    Wish(new.program, new.text, new.parents, "it reads", 20).leave(planning.folder)
+    asking.tend(desk)
+    asking.tend(desk)
+    smokes = [e for e in desk.history.entries.values() if e.purpose is Purpose.smoke]
+    assert len(smokes) == queued
+
+
+def test_a_wave_of_an_older_journal_has_no_remarks(tmp_path: Path) -> None:
+    record = careless(sit(tmp_path, "external"), "none").to_json()
+    del record["versions"][0]["remarks"]
+    assert Wave.from_json(record).versions[0].remarks == ()
 
 
 def test_done_from_outside_ends_the_search(tmp_path: Path) -> None:

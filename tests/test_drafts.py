@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from autoresearch.drafts import Bench, Unusable, read
 from autoresearch.entry import Purpose
 from autoresearch.experiment import Candidate, Json, Wave
 from autoresearch.judge import Request
-from autoresearch.program import program_of
+from autoresearch.program import SIZE_LIMIT, program_of
 from autoresearch.programs import Programs
 from autoresearch.space import Choice, Domain, Interval
 
@@ -57,6 +58,57 @@ def problems(bench: Bench, record: object) -> list[str]:
 
 
 EDIT = {"search": "width: int = 1", "replace": "width: int = 2\n    gain: float = 0.9"}
+
+
+READS = {"search": "    pass\n", "replace": "    pass\n    open('x')\n"}
+READS_MORE = {"search": "open('x')", "replace": "open('x'), open('y')"}
+
+
+def test_a_program_that_breaks_rules_is_refused_by_line_and_rule(bench: Bench) -> None:
+    wrong = {"edits": [READS], "description": "it reads"}
+    assert problems(bench, draft(wrong, {**wrong, "overrides": {"width": 2}})) == [
+        f"experiments[{n}]: train.py line 19 uses open: a program reads and writes no files "
+        "(rule: file); do without it"
+        for n in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(("policy", "count"), [("warn", 1), ("none", 0)])
+def test_a_program_that_breaks_rules_may_be_let_through(
+    bench: Bench, policy: str, count: int
+) -> None:
+    lenient = replace(bench, inspection=policy)
+    (version,) = read(draft({"edits": [READS]}), lenient, "external").versions
+    assert len(version.remarks) == count
+    assert all(words.startswith("line 19 uses open: ") for words in version.remarks)
+    assert Wave.from_json(read(draft({"edits": [READS]}), lenient, "external").to_json()).versions
+
+
+def test_what_the_parent_the_other_parent_or_the_baseline_does_is_passed_by(bench: Bench) -> None:
+    sources = bench.programs.sources
+    careless = sources.add(TRAINED.replace(READS["search"], READS["replace"]), "careless", when=1.0)
+    for_parent = Candidate(careless)
+    desk = desk_of(bench)
+    dispatch.propose(desk.record, [Request(for_parent, 1, "screen", Purpose.screen)])
+    inside = replace(bench, history=desk.history)
+    edits = [{"search": "width: int = 1", "replace": "width: int = 2"}]
+    for experiment in (
+        {"parent": for_parent.key, "edits": [READS_MORE]},
+        {"also": for_parent.key, "edits": [READS, *edits]},
+    ):
+        assert read(draft(experiment), inside, "external").versions[0].remarks == ()
+    (line,) = problems(inside, draft({"edits": [READS, *edits]}))
+    assert "rule: file" in line
+    desk.history.baseline = for_parent  # the user's own program does it, the champion no more
+    assert read(draft({"edits": [READS, *edits]}), inside, "external").versions
+
+
+def test_a_program_of_no_sane_size_is_refused_however_it_comes(bench: Bench) -> None:
+    long = "#" * SIZE_LIMIT
+    growth = {"search": "pass\n", "replace": f"pass  {long}\n"}
+    for experiment in ({"source": TRAINED + long}, {"edits": [growth]}):
+        (line,) = problems(bench, draft(experiment))
+        assert line.startswith(f"experiments[0]: train.py should have at most {SIZE_LIMIT} bytes")
 
 
 def test_overrides_of_the_champion_become_proposals(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """What a look at a program's text finds, however it is spelled, and that honest ones pass."""
 
 import builtins
+import re
 import time
 from pathlib import Path
 
@@ -12,10 +13,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autoresearch.errors import SourceError
-from autoresearch.inspection import NAMED, RULES, Remark, inspect
-from autoresearch.program import bake, line_starts, parameters
+from autoresearch.experiment import Version
+from autoresearch.inspection import MOST, NAMED, RULES, Remark, inspect, remarked, vet
+from autoresearch.program import SIZE_LIMIT, bake, line_starts, parameters
+from autoresearch.settings import INSPECTIONS
 
-TRAIN = (Path(__file__).parents[1] / "train" / "train.py").read_text(encoding="utf-8")
+TASK = Path(__file__).parents[1] / "train"
+TRAIN = (TASK / "train.py").read_text(encoding="utf-8")
 
 # Each text breaks its rule, and no other, in its last line.
 BROKEN = [
@@ -281,6 +285,54 @@ def test_any_text_is_refused_or_gets_remarks_on_its_lines(text: str) -> None:
         assert remark.rule in RULES
         assert remark.words.isprintable()
         assert len(remark.words) <= 300
+
+
+def test_the_rules_for_agents_name_every_rule() -> None:
+    told = (TASK / "program.md").read_text(encoding="utf-8")
+    listed = told.partition("## What is refused before it runs")[2].partition("\n## ")[0]
+    assert set(re.findall(r"\*\*(.+?)\*\*", listed)) == set(RULES)
+
+
+# ---- what becomes of a remark ---------------------------------------------------------------
+
+READS = "import torch\nx = torch.load('x')\n"
+WORSE = f"# moved\n{READS}y = torch.load('y')\nimport os\n"
+SAID = "line 5 imports os: a program reads and writes no files"
+
+
+@pytest.mark.parametrize("policy", INSPECTIONS)
+def test_what_a_parent_does_is_not_held_against_a_program(policy: str) -> None:
+    assert vet(f"\n\n{READS}", [TRAIN, READS], policy) == ()
+
+
+def test_what_is_new_is_refused_recorded_or_passed_by() -> None:
+    with pytest.raises(SourceError) as refusal:
+        vet(WORSE, [READS, TRAIN], "refuse")
+    assert str(refusal.value) == f"train.py {SAID} (rule: file); do without it"
+    assert vet(WORSE, [READS, TRAIN], "warn") == (SAID,)
+    assert vet(WORSE, [READS, TRAIN], "none") == ()
+    assert len(vet(WORSE, [TRAIN], "warn")) == 3
+
+
+def test_a_program_that_breaks_many_rules_is_told_a_few() -> None:
+    text = "".join(f"import {name}\n" for name in NAMED["network"].split())
+    remarks = vet(text, [], "warn")
+    assert len(remarks) == MOST + 1
+    assert remarks[-1] == f"… and {text.count('import') - MOST} more of this kind"
+    with pytest.raises(SourceError) as refusal:
+        vet(text, [], "refuse")
+    assert len(str(refusal.value).splitlines()) == MOST + 1
+
+
+@pytest.mark.parametrize("policy", ["refuse", "warn"])
+def test_what_is_too_long_to_be_a_program_is_not_looked_at(policy: str) -> None:
+    with pytest.raises(SourceError, match=f"at most {SIZE_LIMIT} bytes, but has {SIZE_LIMIT + 8}"):
+        vet("open(x)\n" + "#" * SIZE_LIMIT, [], policy)
+
+
+def test_programs_that_are_run_all_the_same_are_told_by_name() -> None:
+    versions = [Version("a" * 64, (), "", remarks=(SAID, "line 6")), Version("b" * 64, (), "")]
+    assert remarked(versions) == [f"program {'a' * 12} {SAID}", f"program {'a' * 12} line 6"]
 
 
 def test_a_look_is_fast() -> None:

@@ -13,7 +13,7 @@ from autoresearch.campaign import Campaign
 from autoresearch.errors import CampaignError, ConfigError, DataError, SourceError, UserError
 from autoresearch.experiment import Json, Scalar
 from autoresearch.journal import replay
-from autoresearch.program import parameters
+from autoresearch.program import SIZE_LIMIT, parameters
 from autoresearch.record import Record
 from autoresearch.settings import NodeSettings, Planner, Settings
 
@@ -54,6 +54,7 @@ def test_fixed_parameters_are_the_baselines_defaults(settings: Settings) -> None
         ("unknown planner option", ConfigError, "startup"),
         ("unknown cluster", ConfigError, "local"),
         ("statement out of place", SourceError, "line"),
+        ("long program", SourceError, "at most 262144 bytes"),
         ("unwritable", CampaignError, "should be a directory we can write"),
     ],
 )
@@ -78,6 +79,8 @@ def spoil(settings: Settings, change: str) -> Settings:
         program.unlink()
     elif change == "broken program":
         program.write_text("def train(:\n", encoding="utf-8")
+    elif change == "long program":
+        program.write_text(PROGRAM + "#" * SIZE_LIMIT, encoding="utf-8")
     elif change == "statement out of place":
         program.write_text(PROGRAM + "\nreturn 1\n", encoding="utf-8")
     elif change in ("unknown cluster", "unwritable"):
@@ -93,6 +96,28 @@ def spoil(settings: Settings, change: str) -> Settings:
         space = {"raet": settings.search.space["rate"]}
         return replace(settings, search=replace(settings.search, space=space))
     return settings
+
+
+@pytest.mark.parametrize(("policy", "count"), [("refuse", 6), ("warn", 6), ("none", 0)])
+def test_what_the_users_own_program_does_is_told_and_never_refused(
+    settings: Settings, policy: str, count: int
+) -> None:
+    program = Path(settings.task.dir) / "train.py"
+    program.write_text(PROGRAM + "import os\n" * 9, encoding="utf-8")
+    task = replace(settings.task, inspection=policy)
+    campaign = opening.start(replace(settings, task=task))
+    remarks = opening.remarks(campaign)
+    line = PROGRAM.count("\n") + 1
+    first = f"the baseline's train.py line {line} imports os: a program reads and writes no files"
+    assert remarks[:1] == [first][:count]
+    assert remarks[5:] == ["… and 4 more of this kind"][:count]
+    close(campaign)
+
+
+def test_an_honest_program_begins_without_a_word(settings: Settings) -> None:
+    campaign = opening.start(settings)
+    assert opening.remarks(campaign) == []
+    close(campaign)
 
 
 def test_a_directory_that_holds_a_campaign_is_not_started_again(settings: Settings) -> None:

@@ -59,29 +59,33 @@ class Testbed:
     port: int
     environment: Mapping[str, str]
     settings: str  # as it was started
+    user: tuple[str, ...] = ()  # what a command line begins with to be another user's
 
     @classmethod
-    def start(cls, directory: Path, *, install: bool = False, **settings: str) -> "Testbed":
+    def start(
+        cls, directory: Path, *, install: bool = False, user: tuple[str, ...] = (), **settings: str
+    ) -> "Testbed":
         """Bring one up in `directory`; settings are named as in the script: `TESTBED_GRACE="3"`."""
         port = free_ports()
         given = {"TESTBED_DIR": str(directory), "TESTBED_PORT": str(port), **settings}
         words = ("up", "--install") if install else ("up",)
-        script(given, *words)
+        script(given, *words, user=user)
         exports = f'eval "$({SCRIPT} env)" && printf "%s\\n%s" "$SLURM_CONF" "$PATH"'
         shell = execute(["bash", "-c", exports], {"TESTBED_DIR": str(directory)})
         conf, path = shell.stdout.splitlines()
         environment = {"TESTBED_DIR": str(directory), "SLURM_CONF": conf, "PATH": path}
-        return cls(directory, port, environment, (directory / "settings").read_text())
+        return cls(directory, port, environment, (directory / "settings").read_text(), user)
 
     def tb(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A verb of scripts/testbed."""
-        return script({"TESTBED_DIR": str(self.directory)}, *words, check=check)
+        return script({"TESTBED_DIR": str(self.directory)}, *words, check=check, user=self.user)
 
     def run(
         self, *argv: str, check: bool = True, timeout: float = 60.0, **more: str
     ) -> subprocess.CompletedProcess[str]:
         """Any command as the testbed's user; `more` adds to its environment."""
-        return execute(argv, {**self.environment, **more}, check=check, timeout=timeout)
+        command = (*self.user, *argv)
+        return execute(command, {**self.environment, **more}, check=check, timeout=timeout)
 
     def submit(self, script: str, *words: str) -> str:
         """Submit a line of shell with sbatch; the job's id. What it prints goes to `output(id)`."""
@@ -153,10 +157,10 @@ class Testbed:
 
 
 def script(
-    environment: Mapping[str, str], *words: str, check: bool = True
+    environment: Mapping[str, str], *words: str, check: bool = True, user: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Call scripts/testbed with nothing but `environment` to steer it."""
-    return execute([str(SCRIPT), *words], environment, check=check, timeout=600.0)
+    return execute([*user, str(SCRIPT), *words], environment, check=check, timeout=600.0)
 
 
 def execute(

@@ -137,7 +137,7 @@ def question(library: Library, entry: Entry) -> Iterator[str]:
     yield f"purpose: {entry.purpose}; {line(entry.description, WORDS)}"
     if hoped is not None:
         yield f"hoped for: {hoped:+.5f} bits per byte"
-    yield f"overrides: {results.settings_of(candidate) or 'none'}"
+    yield f"overrides: {line(results.settings_of(candidate), WORDS) or 'none'}"
     ancestors = library.programs.sources.log(candidate.program)
     yield f"program {candidate.program[:12]}, and what it was made from:"
     yield from (f"  {commit[:7]} {line(why, WORDS)}" for commit, why in ancestors[:LINEAGE])

@@ -6,7 +6,7 @@ it: wishes/ for programs to be tried, notes.json. Nothing of a program is ever r
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from autoresearch.experiment import (
     Version,
     Wave,
 )
-from autoresearch.inspection import Remark, inspect
 from autoresearch.layout import read_json, write_atomically
 from autoresearch.names import candidate_named
 from autoresearch.program import parameters, program_of
@@ -57,8 +56,8 @@ class Work:
 
     @property
     def bench(self) -> Bench:
-        space = self.library.settings.search.space
-        return Bench(self.library.history, self.library.programs, space, self.capacity)
+        settings, hands = self.library.settings, (self.library.history, self.library.programs)
+        return Bench(*hands, settings.search.space, self.capacity, settings.task.inspection)
 
     @property
     def wishes(self) -> dict[str, Wish]:
@@ -123,7 +122,7 @@ def tried_versions(work: Work, wave: Wave) -> list[Version]:
 
 def try_edit(work: Work, asked: Json) -> str:
     """Apply an edit, read its Config, and have a node run it for a few tokens."""
-    wish, before = wished(work, asked)
+    wish, before, remarks = wished(work, asked)
     left = work.wishes.get(wish.candidate.key)
     experiment = smoke.experiment(work.library.history, wish.candidate, (left or wish).budget)
     found = outcome(work, experiment)
@@ -131,7 +130,8 @@ def try_edit(work: Work, asked: Json) -> str:
         f"it applies and compiles: candidate {wish.candidate.key}, program {wish.program[:12]}",
         data("Config", changes(before, {**parameters(wish.text), **wish.overrides}), LOG),
     ]
-    told += looked_at(wish.text, map(work.bench.programs.sources.read, wish.parents))
+    if remarks:
+        told += ["against the rules, as far as the text shows:", data("rules", remarks, LOG)]
     if left is None and found is None:
         if len(work.wishes) >= work.settings.smokes:
             spent = f"not run: all {work.settings.smokes} smoke experiments of this wave are used"
@@ -141,22 +141,9 @@ def try_edit(work: Work, asked: Json) -> str:
     return "\n".join([*told, report(work, experiment, found)])
 
 
-def looked_at(text: str, parents: Iterable[str]) -> list[str]:
-    """What a look at a new program's text says against it, unless a parent has it too."""
-    known = {unplaced(remark) for parent in parents for remark in inspect(parent)}
-    new = [remark.words for remark in inspect(text) if unplaced(remark) not in known]
-    if not new:
-        return []
-    return ["against the rules, as far as the text shows:", data("rules", "\n".join(new), LOG)]
-
-
-def unplaced(remark: Remark) -> str:
-    """What it says without the number of a line, which edits move."""
-    return remark.words.removeprefix(f"line {remark.line} ")
-
-
-def wished(work: Work, asked: Json) -> tuple[Wish, dict[str, Scalar]]:
-    """The program to be tried, and the Config of its parent. Raises a UserError."""
+def wished(work: Work, asked: Json) -> tuple[Wish, dict[str, Scalar], str]:
+    """The program to be tried, the Config of its parent, and what its text does against the rules,
+    a line each. Raises a UserError, where that is refused too."""
     bench, message = work.bench, asked["description"][: drafts.LONGEST]
     parent = candidate_named(bench.history, asked.get("parent", "champion"))
     version = drafts.written(bench, asked, parent, message)
@@ -172,7 +159,8 @@ def wished(work: Work, asked: Json) -> tuple[Wish, dict[str, Scalar]]:
         smoke.length(bench.history, work.settings.smoke_share),
         overrides,
     )
-    return wish, dict(bench.programs.values(parent))
+    remarks = "\n".join(version.remarks) if version else ""
+    return wish, dict(bench.programs.values(parent)), remarks
 
 
 def changes(before: dict[str, Scalar], after: dict[str, Scalar]) -> str:
@@ -301,7 +289,8 @@ ACTIONS = (
     Action(
         "try_edit",
         "Find out whether a new program works before you propose it: the edit is applied and "
-        "compiled, its Config read, and a node runs it for a few tokens. Answers with the Config "
+        "compiled, its text held against the rules, its Config read, and a node runs it for a few "
+        "tokens. Answers with the Config "
         "fields that changed and how the run went, or why it failed. Its score says nothing. "
         "A candidate that was tried can be the parent of an experiment, by its key.",
         closed(PROGRAM | {"description": EXPERIMENT["description"]}, ("description",)),

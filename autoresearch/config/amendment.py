@@ -23,6 +23,7 @@ AMENDABLE = (
     "pilot.*",
     "search.wave",
     "task.limits.*",
+    "task.inspection",
     "cluster.tiers.*.pilots",
     "cluster.tiers.*.price",
     "cluster.tiers.*.partitions",

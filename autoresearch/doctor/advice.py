@@ -149,7 +149,11 @@ ADVICE = {
     "internet": Advice(
         "internet", "use tracker.mode=auto: what nodes write is then sent from here", breaks=False
     ),
-    "sandbox": Advice("sandbox", "", breaks=False),
+    "sandbox": Advice(
+        "sandbox",
+        "ask for bubblewrap 0.8 or later and user namespaces on the nodes (conda-forge has "
+        "bubblewrap, too), or trust the programs: cluster.sandbox=auto",
+    ),
 }
 
 

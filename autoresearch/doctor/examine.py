@@ -229,6 +229,7 @@ def wants(settings: Settings, place: Place, folder: Path) -> verdict.Wanted:
         file_seconds=settings.cluster.file_seconds,
         login_offset=login.clock(folder),
         host=login.request(settings)["host"],
+        sandbox=settings.cluster.sandbox,
     )
 
 

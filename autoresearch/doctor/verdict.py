@@ -30,6 +30,7 @@ class Wanted:
     file_seconds: float
     login_offset: float  # the login node's clock minus the file server's
     host: str  # W&B's
+    sandbox: str  # one of SANDBOXES
 
 
 def judge(wanted: Wanted, facts: Json, delay: float | None) -> Iterator[Named]:
@@ -219,10 +220,16 @@ def internet(wanted: Wanted, value: str) -> Judged:
     return (State.problem, found) if is_needed else (State.note, f"{found}; it is not needed")
 
 
-def sandbox(_: Wanted, value: str) -> Judged:
-    if value:
-        return State.note, f"{value.splitlines()[-1]}; results would be unprotected"
-    return State.ok, "bubblewrap works"
+def sandbox(wanted: Wanted, value: str) -> Judged:
+    if wanted.sandbox == "none":
+        found = "bubblewrap would work, but " if not value else ""
+        return State.note, f"{found}cluster.sandbox=none: results will be unprotected"
+    if not value:
+        return State.ok, "bubblewrap works"
+    why = value.splitlines()[-1]
+    if wanted.sandbox == "bubblewrap":
+        return State.problem, why
+    return State.note, f"{why}; results would be unprotected"
 
 
 # The check: what the checkup calls it, and who judges. In the order they are shown.

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 
-from autoresearch.experiment import Json, plain
+from autoresearch.experiment import Json, one_line
 from autoresearch.journal import is_moment
 from autoresearch.layout import Layout, read_json
 from autoresearch.mirror.reconcile import is_number
@@ -48,7 +48,7 @@ def moment(said: Json, name: str) -> float:
 
 def line(text: str) -> str:
     """What was found at W&B anybody may have written there."""
-    return plain(" ".join(text.split()), 400)
+    return one_line(text, 400)
 
 
 def training(said: Json) -> Mapping[str, Mapping[str, float]]:

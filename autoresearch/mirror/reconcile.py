@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from autoresearch.entry import Entry
+from autoresearch.experiment import one_line
 from autoresearch.history import History
 from autoresearch.mirror.seen import Seen
 from autoresearch.tracking.naming import run_id
@@ -125,4 +126,5 @@ def sentences(findings: Findings) -> Iterator[str]:
 
 
 def said(value: object) -> str:
-    return "none" if value is None else f"{value:.80}" if isinstance(value, str) else repr(value)
+    """A value that anybody may have written, as it is read."""
+    return "none" if value is None else one_line(str(value), 80)

@@ -1,6 +1,7 @@
 """What runs on a compute node. Torch, numpy and the standard library are all it needs.
 
-Reading order: pilot, referee, attempt (the story of one experiment), children, scoring, harness.
+Reading order: pilot, referee, attempt (the story of one experiment), children, questions, scoring,
+harness.
 """
 
 # The frozen node code: every module that decides a number, below the package folder.
@@ -27,6 +28,7 @@ FROZEN = (
     "node/pace.py",
     "node/pilot.py",
     "node/progress.py",
+    "node/questions.py",
     "node/referee.py",
     "node/runlog.py",
     "node/sandbox.py",

@@ -2,9 +2,11 @@
 
 The referee owns the clock, the data and the score. The program trains in one process; two others,
 which never train, only score: the first all rows, the second the challenge. They run train.py's
-model too, so nothing any of them says is believed further than it is checked.
+model too, so nothing any of them says is believed further than it is checked. Where weights lie
+beside a frozen experiment, they are scored, and nothing trains.
 """
 
+import hashlib
 import os
 import stat
 import sys
@@ -15,26 +17,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoresearch.errors import UserError
 from autoresearch.experiment import Experiment, Failure, Json, Result, Split
 from autoresearch.hardware import is_fake
-from autoresearch.layout import Layout
+from autoresearch.layout import Layout, read_json
 from autoresearch.node import device, sandbox, scoring
 from autoresearch.node.children import Child, Children
 from autoresearch.node.data import Prepared, Tokens
 from autoresearch.node.failure import AttemptFailed, SickNode
 from autoresearch.node.freeze import node_hash
 from autoresearch.node.inputs import identity, read_experiment, read_program, run_of
-from autoresearch.node.kernel import is_sealed
+from autoresearch.node.kernel import is_sealed, pieces, sealed_copy
 from autoresearch.node.pace import Pace
 from autoresearch.node.progress import Claim, Progress, loss_of, numbers
+from autoresearch.node.questions import Questions
 from autoresearch.node.runlog import RunLog
 from autoresearch.node.wire import Message, WireError
 from autoresearch.settings import NodeSettings, Tier
 
 HARNESS = (sys.executable, "-P", "-B", "-m", "autoresearch.node.harness")
+COPIES = 4  # of the weights that must fit into a program's memory at once
+DECISIVE = ("crown", "certify")  # purposes whose weights are kept, if not all are
 PROGRAM, SCORER, CHALLENGED = "the program", "the scorer", "the second scorer"
 
 
@@ -116,7 +120,10 @@ class Trial:
             },
             device=device.host_facts(),
         )
-        self.children = Children(self.limits, node.check, node.spare, self.take_log)
+        given = os.fstat(node.data.training).st_size
+        self.remark = ""
+        self.warm: set[str] = set()  # scorers that are ready
+        self.children = Children(self.limits, node.check, node.spare, self.take_log, given)
 
     @property
     def in_seconds(self) -> bool:
@@ -131,27 +138,40 @@ class Trial:
                 scoring.original_rows(
                     tokens, self.scoring
                 )  # too little text: say so before training
-                program, scorers = self.start(scratch)
-                self.set_up(program, scorers)
-                done = self.train(program)
-                try:
-                    return self.score(scorers, self.accept(program, done), tokens)
-                finally:
-                    done.close()
+                if self.node.layout.weights(self.experiment.id).exists():
+                    return self.score_again(scratch, tokens)
+                return self.train_and_score(scratch, tokens)
         except UserError as error:  # no data, no sandbox: so it will be for the next attempt
             raise SickNode(str(error)) from error
         finally:
             path = self.node.output.log(self.progress.claim.attempt)
-            path.write_text(self.children.log(), encoding="utf-8")
+            path.write_text(self.children.log() + self.remark, encoding="utf-8")
             self.tell_start()
 
-    def start(self, scratch: Path) -> tuple[Child, list[Child]]:
+    def train_and_score(self, scratch: Path, tokens: Tokens) -> float:
         program = self.start_child(PROGRAM, scratch / "program")
+        scorers = self.start_scorers(scratch)
+        self.set_up(program, scorers)
+        done = self.train(program)
+        try:
+            weights = self.accept(program, done)
+            bpb = self.score(scorers, weights, tokens)
+            if self.is_kept():
+                self.keep(weights)
+            return bpb
+        finally:
+            done.close()
+
+    def score_again(self, scratch: Path, tokens: Tokens) -> float:
+        """The score of weights that an earlier attempt has kept."""
+        with self.node.layout.weights(self.experiment.id).open("rb") as weights:
+            scorers = self.start_scorers(scratch)
+            self.progress.enter("score")
+            return self.score(scorers, weights.fileno(), tokens)
+
+    def start_scorers(self, scratch: Path) -> list[Child]:
         names = (SCORER, CHALLENGED) if self.scoring.challenges else (SCORER,)
-        scorers = [
-            self.start_child(name, scratch / f"scorer-{k}") for k, name in enumerate(names, 1)
-        ]
-        return program, scorers
+        return [self.start_child(name, scratch / f"scorer-{k}") for k, name in enumerate(names, 1)]
 
     def start_child(self, name: str, folder: Path) -> Child:
         """A harness with its own copy of train.py in its own folder."""
@@ -198,8 +218,9 @@ class Trial:
 
     def await_scorer(self, scorer: Child, deadline: float, late: AttemptFailed) -> None:
         """Until a scorer has warmed up on synthetic tokens."""
-        self.children.expect(scorer, "hello", deadline, late)
+        self.check_device(self.children.expect(scorer, "hello", deadline, late))
         self.children.expect(scorer, "ready", deadline, late)
+        self.warm.add(scorer.name)
 
     def check_device(self, hello: Message) -> None:
         facts = {"name": device.cpu_name(), **hello.scalars("device")}
@@ -237,8 +258,10 @@ class Trial:
             raise AttemptFailed(Failure.disqualified, "weights should come as one sealed file")
         descriptor = done.descriptors[0]
         facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > self.limits.memory_gb * 2**30:
-            raise AttemptFailed(Failure.disqualified, "weights should fit into the memory limit")
+        fits = facts.st_size <= self.limits.memory_gb * 2**30 / COPIES
+        if not stat.S_ISREG(facts.st_mode) or not fits or facts.st_blocks * 512 < facts.st_size:
+            most = f"at most {self.limits.memory_gb / COPIES:g} GB of memory, all of it in use"
+            raise AttemptFailed(Failure.disqualified, f"weights should be {most}")
         return descriptor
 
     def score(self, scorers: list[Child], weights: int, tokens: Tokens) -> float:
@@ -247,28 +270,54 @@ class Trial:
         seconds = f"{self.limits.score_seconds:g} s"
         late = AttemptFailed(Failure.overran, f"scoring should end within {seconds}, but did not")
         for scorer in scorers:
-            if not self.in_seconds:
+            if scorer.name not in self.warm:
                 self.await_scorer(scorer, deadline, late)
             self.deliver(scorer, weights)
+        ask = Questions(
+            self.children, self.node.data.vocabulary, self.limits.load_seconds, deadline, late
+        )
         for scorer in scorers:
-            self.children.expect(scorer, "loaded", deadline, late)
-        ask = Questions(self.children, self.node.data.vocabulary, deadline, late)
+            ask.await_first(scorer, "loaded")
         vocabulary, table = self.node.data.vocabulary, self.node.data.token_bytes
         rng = np.random.default_rng()  # seeded by the kernel: nobody can repeat it
         plan = scoring.plan(tokens, vocabulary, self.scoring, rng)
+        for other in scorers[1:]:  # whoever sleeps hears nothing, not through shared caches either
+            self.children.pause(other)
         nats = ask.nats(scorers[0], plan)
         self.progress.note_probes(scoring.check(plan, nats, vocabulary, self.scoring))
-        self.children.kill(scorers[0])
         if len(scorers) > 1:
-            asked = scoring.challenge(plan, tokens, table, self.scoring, rng)
+            self.children.dismiss(scorers[0])
+            self.children.resume(scorers[1])
+            asked = scoring.challenge(plan, table, self.scoring, rng)
             logits = ask.logits(scorers[1], asked)
             probes = scoring.check_challenge(plan, asked, nats, logits, self.scoring)
             self.progress.note_probes(probes)
         return scoring.bits_per_byte(plan, nats, table)
 
+    def is_kept(self) -> bool:
+        """Whether the campaign wants this experiment's weights."""
+        record = read_json(self.node.layout.experiment_json(self.experiment.id)) or {}
+        is_decisive = record.get("context", {}).get("purpose") in DECISIVE
+        return self.node.settings.keep_checkpoint in ("all", *(["decisive"] if is_decisive else []))
+
+    def keep(self, weights: int) -> None:
+        """Lay the weights beside the result, or say in the log why not: the score is worth more."""
+        path = self.node.output.checkpoint(self.progress.claim.attempt)
+        try:
+            sha256 = hashlib.sha256()
+            with path.open("xb") as copy:
+                for piece in pieces(weights):
+                    sha256.update(piece)
+                    copy.write(piece)
+            hashes = {**self.progress.result.hashes, "weights": sha256.hexdigest()}
+            self.progress.note(hashes=hashes)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            self.remark = f"--- the referee ---\nthe weights were not kept: {error.strerror}\n"
+
     def deliver(self, scorer: Child, weights: int) -> None:
-        """Each scorer gets its own open file: descriptors that are shared share their position."""
-        own = os.open(f"/proc/self/fd/{weights}", os.O_RDONLY | os.O_CLOEXEC)
+        """Each scorer gets a copy: whoever shares a file can send messages by its locks."""
+        own = sealed_copy(weights)
         try:
             self.children.tell(scorer, Message("weights", descriptors=(own,)))
         finally:
@@ -289,44 +338,6 @@ class Trial:
         campaign, tier = node.settings.campaign, node.tier_name
         config = identity(self.experiment, self.progress.result)
         self.runlog.start(run_of(node.layout, campaign, tier, attempt, config))
-
-
-@dataclass(frozen=True)
-class Questions:
-    """Putting rows to a scorer, call after call of one shape."""
-
-    children: Children
-    vocabulary: int
-    deadline: float
-    late: AttemptFailed
-
-    def nats(self, scorer: Child, plan: scoring.Plan) -> scoring.Nats:
-        """(places, length) claimed nats of every row of a plan."""
-        rows, length = plan.sent.shape[1], plan.sent.shape[2] - 1
-        calls = [self.ask(scorer, Message("score", data=call.tobytes())) for call in plan.sent]
-        return np.concatenate([floats(scorer, answer, (rows, length)) for answer in calls])
-
-    def logits(self, scorer: Child, asked: scoring.Challenge) -> NDArray[np.float32]:
-        """(places, vocabulary) logits at the asked position of every row."""
-        shape = (asked.sent.shape[1], self.vocabulary)
-        answers = []
-        for rows, positions in zip(asked.sent, asked.position, strict=True):
-            where = {"positions": positions.tolist()}
-            answer = self.ask(scorer, Message("logits", where, rows.tobytes()))
-            answers.append(floats(scorer, answer, shape))
-        return np.concatenate(answers)
-
-    def ask(self, scorer: Child, question: Message) -> Message:
-        self.children.tell(scorer, question)
-        return self.children.expect(scorer, "answer", self.deadline, self.late)
-
-
-def floats(scorer: Child, answer: Message, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Raises WireError unless the answer has exactly the expected size."""
-    wanted = 4 * shape[0] * shape[1]
-    if len(answer.data) != wanted:
-        raise WireError(f"{scorer.name} should answer {wanted} bytes, but sent {len(answer.data)}")
-    return np.frombuffer(answer.data, dtype="<f4").reshape(shape)
 
 
 def check_cell(node: Node, experiment: Experiment) -> None:

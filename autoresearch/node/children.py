@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Self
@@ -24,7 +24,7 @@ from autoresearch.node.wire import DATA_LIMIT, READ, Connection, Message, PeerGo
 from autoresearch.settings import Limits
 
 TICK = 0.25  # seconds between two looks at memory, exits and interruptions
-LOOK_SHARE = 0.01  # of our time at most goes into looking at memory
+LOOK_SHARE = 0.01  # of our time at most goes into looking at processes and memory
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
 INBOX_LIMIT = 1000  # messages nobody has asked for yet
 KEPT_OUTPUT = 1 << 15  # bytes of the beginning, and of the end, that the log keeps
@@ -68,7 +68,7 @@ class Child:
     output: Output = field(default_factory=Output)
     peak: int = 0  # bytes
     silent_since: float = 0.0  # when its connection closed although it lives
-    is_walled: bool = False
+    temporary: tuple[str, ...] = ()  # folders in memory behind its wall; none without one
 
     @property
     def inbox(self) -> deque[Message]:
@@ -78,14 +78,15 @@ class Child:
     def exit_code(self) -> int | None:
         """None while it runs; below 0 if a signal has ended it."""
         code = self.process.poll()
-        return 128 - code if self.is_walled and code is not None and code > 128 else code
+        return 128 - code if self.temporary and code is not None and code > 128 else code
 
 
 class Children:
     """All children of an attempt. Leaving the `with` block kills them and all they started.
 
     `check` is called at every turn, and raises what ends the attempt from outside; `spare` names
-    other children of this process, which are left alone; `on_log` takes their log messages.
+    other children of this process, which are left alone; `on_log` takes their log messages. Of the
+    memory that a process shares, `given` bytes are ours: the training tokens.
     """
 
     def __init__(
@@ -94,13 +95,16 @@ class Children:
         check: Callable[[], None],
         spare: Callable[[], set[int]],
         on_log: Callable[[Child, Message], None],
+        given: int = 0,
     ) -> None:
         self.limits = limits
+        self.given = given
         self.check = check
         self.spare = spare
         self.on_log = on_log
         self.selector = selectors.DefaultSelector()
         self.alive: list[Child] = []
+        self.dying: list[subprocess.Popen[bytes]] = []  # killed, and not yet waited for
         self.outputs: list[tuple[str, Output]] = []
         self.oom_kills = kernel.oom_kills()
         self.next_look = 0.0
@@ -110,7 +114,8 @@ class Children:
 
     def __exit__(self, *_: object) -> None:
         for child in list(self.alive):
-            self._forget(child)
+            self._end(child)
+        self._bury()
         kernel.kill_all_but(self.spare())
         self.selector.close()
 
@@ -139,7 +144,7 @@ class Children:
             os.close(printed)
             theirs.close()
         os.set_blocking(pipe, False)
-        child = Child(name, process, connection, pipe, is_walled=command.is_walled)
+        child = Child(name, process, connection, pipe, temporary=command.temporary)
         self.alive.append(child)
         self.outputs.append((name, child.output))
         self.selector.register(connection, selectors.EVENT_READ, (child, self._listen))
@@ -173,16 +178,32 @@ class Children:
         for child in list(self.alive):
             self._look(child)
         if time.monotonic() >= self.next_look:
-            self._look_at_memory()
+            self._look_at_tree()
 
     def kill(self, child: Child) -> None:
         """End a child and everything it started. Raises AttemptFailed if something stays."""
-        self._drain_output(child)
-        self._forget(child)
+        self.dismiss(child)
+        self._bury()
         others = {other.process.pid for other in self.alive}
         if not kernel.kill_all_but(self.spare() | others):
             reason = f"{child.name} left processes that cannot be killed"
             raise AttemptFailed(Failure.node_failed, reason)
+
+    def dismiss(self, child: Child) -> None:
+        """Kill a child without waiting until it is gone: a GPU takes its time to let go."""
+        self._drain_output(child)
+        kernel.send(kernel.tree(child.process.pid), signal.SIGKILL)
+        self._end(child)
+
+    def pause(self, child: Child) -> None:
+        """Stop a child and all it has started, until `resume`."""
+        stopped: set[int] = set()
+        while running := {child.process.pid, *kernel.tree(child.process.pid)} - stopped:
+            kernel.send(running, signal.SIGSTOP)
+            stopped |= running
+
+    def resume(self, child: Child) -> None:
+        kernel.send({child.process.pid, *kernel.tree(child.process.pid)}, signal.SIGCONT)
 
     def measure(self, child: Child) -> int:
         """The most memory the child is known to have held, in bytes."""
@@ -211,7 +232,8 @@ class Children:
                 self._has_failed(child, message)
             else:
                 child.inbox.append(message)
-        if len(child.inbox) > INBOX_LIMIT:
+        held = sum(len(message.data) for message in child.inbox)
+        if len(child.inbox) > INBOX_LIMIT or held > DATA_LIMIT:
             self._lied(child, "messages came that nobody had asked for")
 
     def _check_descriptors(self, child: Child, message: Message) -> None:
@@ -271,18 +293,21 @@ class Children:
             if kernel.oom_kills() > self.oom_kills:
                 reason = f"the kernel killed {child.name} for want of memory"
                 return AttemptFailed(Failure.out_of_memory, reason)
-            return AttemptFailed(Failure.node_failed, f"{child.name} was killed from outside")
+            return AttemptFailed(Failure.crashed, f"{child.name} was killed, or killed itself")
         if code == -signal.SIGTERM:  # Slurm tells all of us at once: see whether we are told, too
             time.sleep(2 * TICK)
             self.check()
         return AttemptFailed(Failure.crashed, f"{child.name} died of {signal_name(-code)}")
 
-    def _look_at_memory(self) -> None:
+    def _look_at_tree(self) -> None:
         began = time.monotonic()
         for child in self.alive:
             pids = (child.process.pid, *kernel.tree(child.process.pid))
-            held = sum(map(kernel.resident, pids))
-            child.peak = max(child.peak, held)
+            if len(pids) > self.limits.processes:
+                most = f"at most {self.limits.processes} processes"
+                reason = f"{child.name} should have {most}, but had {len(pids)}"
+                raise AttemptFailed(Failure.crashed, reason)
+            held = self._held(child, pids)
             if held > self.limits.memory_gb * 2**30:
                 reason = (
                     f"{child.name} should hold at most {self.limits.memory_gb:g} GB, "
@@ -291,6 +316,13 @@ class Children:
                 raise AttemptFailed(Failure.out_of_memory, reason)
         now = time.monotonic()
         self.next_look = now + max(TICK, (now - began) / LOOK_SHARE)
+
+    def _held(self, child: Child, pids: Sequence[int]) -> int:
+        """Bytes of memory in use by a child: its processes' own, shared, and in its files."""
+        own = sum(map(kernel.resident, pids))
+        child.peak = max(child.peak, own)
+        shared = sum(max(0, kernel.shared_memory(pid) - self.given) for pid in pids)
+        return own + shared + kernel.files_in_memory(pids[1:], child.temporary)
 
     def _drain(self, child: Child) -> None:
         """Take in all that a dead child printed and said."""
@@ -306,13 +338,17 @@ class Children:
             if child.output.size == before:
                 return
 
-    def _forget(self, child: Child) -> None:
+    def _bury(self) -> None:
+        while self.dying:
+            self.dying.pop().wait(timeout=60)  # a driver that does not let go: the node's fault
+
+    def _end(self, child: Child) -> None:
         """Kill the child itself and close our ends."""
         self.alive.remove(child)
+        self.dying.append(child.process)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.process.pid, signal.SIGKILL)
         child.process.kill()
-        child.process.wait(timeout=60)  # a driver that does not let go: the node's fault
         if not child.connection.closed:
             self.selector.unregister(child.connection)
         child.connection.close()

@@ -10,11 +10,11 @@ PACKAGE = Path(__file__).parent.parent
 TRACKING = "tracking"  # copied as well, but it decides no number: not part of the hash
 
 
-def node_hash() -> str:
+def node_hash(package: Path = PACKAGE) -> str:
     """SHA-256 over the names and contents of the frozen modules: equal code, equal hash."""
     sha256 = hashlib.sha256()
     for name in FROZEN:
-        content = (PACKAGE / name).read_bytes()
+        content = (package / name).read_bytes()
         sha256.update(f"{name} {len(content)}\n".encode())
         sha256.update(content)
     return sha256.hexdigest()

@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
+PIECE = 1 << 24  # bytes copied at a time
+FILE_BYTES = 1 << 10  # of the kernel's own memory, for each file
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 PAGE = mmap.PAGESIZE
 LAUNCH = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
@@ -35,14 +37,23 @@ def launch(
 
     To be called by the main thread: the kernel takes the death of the calling thread for ours.
     """
-    bounds = (os.getpid(), int(death_signal), nice, file_bytes)
-    command = (*LAUNCH, *map(str, bounds), *argv)
+    command = (*launcher(death_signal, nice, file_bytes), *argv)
     return subprocess.Popen(command, env=env, start_new_session=True, **options)
+
+
+def launcher(death_signal: signal.Signals, nice: int = 0, file_bytes: int = 0) -> tuple[str, ...]:
+    """What a bound process's command line begins with; with `file_bytes`, a program's."""
+    return (*LAUNCH, *map(str, (os.getpid(), int(death_signal), nice, file_bytes)))
 
 
 def adopt_orphans() -> None:
     """From now on processes whose parent dies below us become our children: none can hide."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def shut_out() -> None:
+    """From now on no process of our user may trace us, or read our memory and environment."""
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def parents() -> dict[int, int]:
@@ -70,6 +81,13 @@ def tree(root: int, spare: Collection[int] = ()) -> list[int]:
     return found
 
 
+def send(pids: Collection[int], number: signal.Signals) -> None:
+    """A signal to all of them that there still are."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 def kill_all_but(spare: Collection[int], patience: float = 10.0) -> bool:
     """Kill all our descendants except the subtrees of `spare`; whether all are gone in time.
 
@@ -77,9 +95,8 @@ def kill_all_but(spare: Collection[int], patience: float = 10.0) -> bool:
     """
     until = time.monotonic() + patience
     while victims := tree(os.getpid(), spare):
+        send(victims, signal.SIGKILL)
         for pid in victims:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         if time.monotonic() > until:
@@ -97,13 +114,33 @@ def resident(pid: int) -> int:
     return (int(fields[1]) - int(fields[2])) * PAGE if len(fields) > 2 else 0
 
 
+def files_in_memory(pids: Collection[int], folders: Collection[str]) -> int:
+    """Bytes that lie in file systems of their own that the first of `pids` sees at `folders`."""
+    total = 0
+    for folder in folders if pids else ():
+        with contextlib.suppress(OSError):  # not mounted yet, or ended
+            facts = os.statvfs(f"/proc/{next(iter(pids))}/root{folder}")
+            total += (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+            total += (facts.f_files - facts.f_ffree) * FILE_BYTES
+    return total
+
+
 def peak_resident(pid: int) -> int:
     """The most bytes a process ever held, files it maps included."""
+    return status_bytes(pid, "VmHWM")
+
+
+def shared_memory(pid: int) -> int:
+    """Bytes of files in memory and of shared mappings that a process has in use."""
+    return status_bytes(pid, "RssShmem")
+
+
+def status_bytes(pid: int, name: str) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return sum(int(line.split()[1]) << 10 for line in status.splitlines() if "VmHWM" in line)
+    return sum(int(ln.split()[1]) << 10 for ln in status.splitlines() if ln.startswith(name))
 
 
 def oom_kills() -> int:
@@ -131,6 +168,24 @@ def memory_file(name: str) -> int:
 def seal(descriptor: int) -> None:
     """Nobody can write to the file from now on, not even through /proc. Raises OSError."""
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
+
+
+def sealed_copy(descriptor: int) -> int:
+    """What a file holds, in one of our own that is sealed. Raises OSError."""
+    copy = memory_file("copy")
+    for piece in pieces(descriptor):
+        os.write(copy, piece)
+    os.lseek(copy, 0, os.SEEK_SET)
+    seal(copy)
+    return copy
+
+
+def pieces(descriptor: int) -> Iterator[bytes]:
+    """A file from its beginning, wherever whoever shares the descriptor stands."""
+    at = 0
+    while piece := os.pread(descriptor, PIECE, at):
+        yield piece
+        at += len(piece)
 
 
 def is_sealed(descriptor: int) -> bool:

@@ -53,6 +53,7 @@ class Referee:
         signal.signal(signal.SIGTERM, self.note_signal)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         kernel.adopt_orphans()
+        kernel.shut_out()
         node = self.open_node()
         with contextlib.suppress(PilotGone):
             self.answer_all(node)

@@ -1,19 +1,21 @@
 """The wall between the program and everything it must not touch: a command line and an environment.
 
 `bubblewrap` shows a program the system, its Python and its own folder, read-only but for the last:
-no network, no other process, no home, no campaign, no data. `none` is no wall: the program runs as
-the user, and its results are marked unprotected. In either case the user's environment stays
-outside: no API key reaches the program.
+no network, no other process, no home, no campaign, no data, no rights. What it writes stays in
+memory and ends with it. `none` is no wall: the program runs as the user, and its results are marked
+unprotected. In either case the user's environment stays outside: no API key reaches the program.
 
 Source: bubblewrap (github.com/containers/bubblewrap), which needs no rights but user namespaces.
 """
 
 import os
 import shutil
+import signal
 import site
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from autoresearch.errors import ConfigError, nearest
+from autoresearch.node import kernel
 from autoresearch.settings import SANDBOXES
 
 AUTO, BUBBLEWRAP, NONE = SANDBOXES
@@ -38,7 +41,8 @@ PACKAGES = ("torch", "numpy")  # with what lies beside them
 # Of Python's own files those full of prose: `prepare source=stdlib` makes its text of them.
 PROSE = ("idlelib", "lib2to3", "pydoc_data", "test", "turtledemo")
 TEMPORARY = ("/tmp", "/dev/shm")  # noqa: S108 - fresh ones, in memory
-TEMPORARY_BYTES = 1 << 30  # of each
+TEMPORARY_BYTES = 1 << 30  # of each, and of the program's own folder
+APART = ("user", "ipc", "pid", "net", "uts", "cgroup-try")  # namespaces of the program's own
 PROBE_SECONDS = 60.0  # importing torch on a busy machine
 
 
@@ -46,19 +50,27 @@ PROBE_SECONDS = 60.0  # importing torch on a busy machine
 class Command:
     """What to execute, with exactly which environment.
 
-    `is_walled`: a signal that ends the program shows as an exit code of 128 and its number.
+    `temporary`: folders in memory that only those inside see. With a wall there are some, and a
+    signal that ends the program shows as an exit code of 128 and its number.
     """
 
     argv: tuple[str, ...]
     env: dict[str, str]
-    is_walled: bool = False
+    temporary: tuple[str, ...] = ()
+
+    @property
+    def is_walled(self) -> bool:
+        return bool(self.temporary)
 
 
 def command(kind: str, argv: tuple[str, ...], scratch: Path, threads: int) -> Command:
-    """Wrap `argv` so that it may write to `scratch` only. `kind` is what `choose` has answered."""
+    """Wrap `argv` so that it may write to `scratch` only. `kind` is what `choose` has answered.
+
+    A wall puts a folder in memory in the place of `scratch`, with what lies there now read-only.
+    """
     env = environment(os.environ, scratch, threads)
     if kind == BUBBLEWRAP:
-        return Command((*wall(scratch), *argv), env, is_walled=True)
+        return Command((*wall(scratch), *argv), env, (*TEMPORARY, str(scratch)))
     if kind == NONE:
         return Command(argv, env)
     raise ConfigError(unknown(kind))
@@ -85,22 +97,24 @@ def unknown(kind: str) -> str:
 
 
 def problem() -> str:
-    """What keeps bubblewrap from making a sandbox here in which torch works; "" if it can."""
+    """What keeps bubblewrap from making a sandbox here in which the harness works; "" if it can."""
     if shutil.which(BWRAP) is None:
         return f"there is no {BWRAP}"
-    scratch = Path(TEMPORARY[0])
-    try:
-        done = subprocess.run(
-            [*wall(scratch), sys.executable, "-P", "-c", f"import {', '.join(PACKAGES)}"],
-            env=environment(os.environ, scratch, 1),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=PROBE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"bwrap took more than {PROBE_SECONDS:.0f} s"
+    argv = (sys.executable, "-P", "-B", "-c", "import autoresearch.node.harness")
+    with tempfile.TemporaryDirectory() as scratch:
+        probe = command(BUBBLEWRAP, argv, Path(scratch), threads=1)
+        try:
+            done = subprocess.run(
+                [*kernel.launcher(signal.SIGKILL, file_bytes=TEMPORARY_BYTES), *probe.argv],
+                env=probe.env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=PROBE_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"bwrap took more than {PROBE_SECONDS:.0f} s"
     said = " ".join(done.stdout.decode(errors="replace").split())
     return (said or f"bwrap ended with exit code {done.returncode}") if done.returncode else ""
 
@@ -111,15 +125,24 @@ def problem() -> str:
 def wall(scratch: Path) -> tuple[str, ...]:
     """The beginning of a command: everything is out of sight but what is named here."""
     return (
-        *(shutil.which(BWRAP) or BWRAP, "--unshare-all", "--die-with-parent"),
+        *(shutil.which(BWRAP) or BWRAP, "--die-with-parent", "--disable-userns"),
+        *(f"--unshare-{name}" for name in APART),
+        *("--cap-drop", "ALL"),  # root keeps all otherwise
         *flat(system()),
         *("--proc", "/proc", "--dev", "/dev"),
         *flat(("--dev-bind", path, path) for path in devices()),
-        *flat(("--size", str(TEMPORARY_BYTES), "--tmpfs", path) for path in TEMPORARY),
+        *flat(in_memory(path) for path in TEMPORARY),
         *flat(("--ro-bind", path, path) for path in software()),
-        *flat(("--tmpfs", path) for path in prose()),
-        *("--bind", str(scratch), str(scratch), "--chdir", str(scratch), "--"),
+        *flat((*in_memory(path), "--remount-ro", path) for path in prose()),
+        *in_memory(str(scratch)),
+        *flat(("--ro-bind", str(path), str(path)) for path in sorted(scratch.iterdir())),
+        *("--remount-ro", "/dev", "--remount-ro", "/"),
+        *("--chdir", str(scratch), "--"),
     )
+
+
+def in_memory(path: str) -> tuple[str, ...]:
+    return ("--size", str(TEMPORARY_BYTES), "--tmpfs", path)
 
 
 def flat(words: Iterable[tuple[str, ...]]) -> Iterator[str]:
@@ -150,7 +173,7 @@ def software() -> list[str]:
     found = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_exec_prefix)}
     found |= set(places(PACKAGES))
     found |= {Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path}
-    found.add(Path(__file__).resolve().parents[1])
+    found.add(Path(__file__).parents[1])  # as PYTHONPATH has it: a replay's is a link
     found |= {path.resolve() for path in found}
     kept = [path for path in found if path.is_dir() and not is_system(path)]
     return sorted(map(str, kept))

@@ -22,11 +22,12 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
 from autoresearch.errors import AutoresearchError
+from autoresearch.experiment import one_line
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.opening import effective, existing
 from autoresearch.report.summary import summarize
-from autoresearch.report.view import CellView, Row, View, brief, one_line, scores
+from autoresearch.report.view import CellView, Row, View, brief, scores
 from autoresearch.sources import Sources
 
 WIDTH, HEIGHT, TITLE = 11.0, 4.4, 0.35  # inches: of one panel, and of the line above all

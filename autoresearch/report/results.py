@@ -10,8 +10,9 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autoresearch.experiment import one_line
 from autoresearch.layout import write_atomically
-from autoresearch.report.view import Row, View, one_line
+from autoresearch.report.view import Row, View
 
 COLUMNS = (
     *("commit", "val_bpb", "memory_gb", "status", "description"),

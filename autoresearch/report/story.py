@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch import __version__
-from autoresearch.experiment import Cell, Scalar, Split, Wave
+from autoresearch.experiment import Cell, Scalar, Split, Wave, one_line
 from autoresearch.history import History
 from autoresearch.layout import Layout
 from autoresearch.program import bake, parameters, unified
@@ -26,7 +26,7 @@ from autoresearch.report.table import (
     standing_cells,
     verdict,
 )
-from autoresearch.report.view import CellView, Standing, View, one_line, ranked, scores
+from autoresearch.report.view import CellView, Standing, View, ranked, scores
 from autoresearch.settings import Settings
 from autoresearch.sources import Sources
 from autoresearch.space import Choice, Domain, Interval

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from autoresearch import journal
+from autoresearch import inspection, journal
 from autoresearch.entry import Ask, Crown, Entry, Purpose
 from autoresearch.experiment import Candidate, Cell, Scalar, Seconds, State
 from autoresearch.history import History
@@ -105,6 +105,7 @@ def summarize(
             "gpu_hours": settings.budget.gpu_hours,
             "wall_hours": settings.budget.wall_hours,
         },
+        allowance=settings.task.limits.setup_allowance,
         failures=dict(Counter(result.failure.value for result in results if result.failure)),
         planner=settings.planner.kind,
         agent=agent_view(list(history.asks.values()), settings.budget.usd_agent),
@@ -113,7 +114,7 @@ def summarize(
         end_reason=history.ended,
         pilots_busy=len(busy),
         pilots=len(history.live_pilots()),
-        notices=tuple(notices),
+        notices=(*notices, *remarked(history)),
         training={k: v for k, v in (training or {}).items() if k in history.active},
         lost=dict(history.retries),
         avoided={
@@ -121,6 +122,15 @@ def summarize(
             for node in history.bad_nodes(settings.cluster.exclude_after)
         },
     )
+
+
+def remarked(history: History) -> list[str]:
+    """One line, if programs were queued although their texts break rules."""
+    versions = [version for version in history.versions.values() if version.remarks]
+    if not versions:
+        return []
+    last = inspection.remarked(versions)[-1]
+    return [f"programs whose texts break rules: {len(versions)}; the last: {last}"]
 
 
 def agent_view(asks: Sequence[Ask], limit: float) -> AgentView | None:

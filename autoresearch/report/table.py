@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from autoresearch.experiment import one_line
 from autoresearch.layout import Layout
 from autoresearch.report.view import (
     BRIEF,
@@ -25,7 +26,6 @@ from autoresearch.report.view import (
     View,
     assignments,
     brief,
-    one_line,
     ranked,
 )
 
@@ -66,12 +66,14 @@ def show(view: View, console: Console) -> None:
 
 
 def headline(view: View) -> Panel:
-    """The one thing to take away, in a frame."""
+    """The one thing to take away, in a frame; a champion that no sandbox held is told apart."""
+    colour = ("yellow" if view.is_unprotected else "green") if view.champion else "blue"
+    mark = " · unprotected" if view.champion and view.is_unprotected else ""
     return Panel(
         Text("\n").join(verdict(view)),
-        title=Text(f"{one_line(view.name)} · {view.state}"),
+        title=Text(f"{one_line(view.name)} · {view.state}{mark}"),
         title_align="left",
-        border_style="green" if view.champion else "blue",
+        border_style=colour,
         box=box.ROUNDED,
         padding=(0, 1),
     )
@@ -237,6 +239,10 @@ def footer(view: View) -> Text:
     if view.planner:
         lines.append(f"planner {view.planner}")
     lines += agent(view)
+    if beyond := view.long_setups:
+        lost = f"{sum(beyond) / 3600:.2f} {units(view)['gpu_hours']}"
+        what = f"{len(beyond)} experiment{'s' * (len(beyond) != 1)}"
+        lines.append(f"set-up beyond {view.allowance:g} s: {what}, {lost} of what is spent")
     if view.failures:
         counts = (f"{name} {n}" for name, n in sorted(view.failures.items()))
         lines.append(f"failures {', '.join(counts)}")
@@ -244,7 +250,7 @@ def footer(view: View) -> Text:
         counts = (f"{name} {n}" for name, n in sorted(view.lost.items()))
         lines.append(f"attempts lost and made again {', '.join(counts)}")
     if view.avoided:
-        nodes = (f"{name} (failed {n} times)" for name, n in view.avoided.items())
+        nodes = (f"{one_line(name)} (failed {n} times)" for name, n in view.avoided.items())
         lines.append(f"nodes avoided {', '.join(nodes)}")
     return Text("\n".join(lines))
 
@@ -338,7 +344,8 @@ def training(view: View) -> Table:
     grid = Table.grid(padding=(0, 2))
     for experiment, values in list(view.training.items())[:LAST]:
         shown = (f"{name.removeprefix('_')} {value:.4g}" for name, value in values.items())
-        grid.add_row(experiment, "running", *shown, style="dim")
+        words = map(one_line, (experiment, "running", *shown))
+        grid.add_row(*map(Text, words), style="dim")
     return grid
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from autoresearch.experiment import Scalar, Seconds, plain
+from autoresearch.experiment import Scalar, Seconds, one_line
 
 FINISHED = ("keep", "discard", "crash")
 BRIEF = 42  # characters: two lines of a column in a narrow terminal
@@ -134,6 +134,7 @@ class View:
     detectable: float | None = None  # on the last tier
     spent: Mapping[str, float] = field(default_factory=dict)  # experiments, gpu_hours, wall_hours
     limits: Mapping[str, float] = field(default_factory=dict)  # the same names; 0: no bound
+    allowance: float = 0.0  # seconds of set-up an experiment may take without a word
     failures: Mapping[str, int] = field(default_factory=dict)
     planner: str = ""
     agent: AgentView | None = None  # None: Claude was never asked
@@ -151,6 +152,12 @@ class View:
     def is_unprotected(self) -> bool:
         """Whether some number here rests on trust in the program."""
         return any(row.is_finished and not row.protected for row in self.rows)
+
+    @property
+    def long_setups(self) -> list[float]:
+        """Seconds beyond the allowance, of every experiment whose set-up took longer."""
+        beyond = [row.seconds.setup - self.allowance for row in self.rows]
+        return [seconds for seconds in beyond if self.allowance and seconds > 0]
 
     @property
     def has_tested(self) -> bool:
@@ -259,10 +266,3 @@ def rounded(value: Scalar) -> str:
 
 def assignments(overrides: Mapping[str, Scalar]) -> str:
     return one_line(", ".join(f"{name}={value}" for name, value in overrides.items()))
-
-
-def one_line(text: str, limit: int = 200) -> str:
-    """Untrusted text fit for a table cell: one line, printable characters only, bounded."""
-    kept = "".join(c if c.isprintable() else " " for c in plain(text, limit * 10))
-    line = " ".join(kept.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"

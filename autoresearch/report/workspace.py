@@ -18,7 +18,7 @@ import wandb_workspaces.reports.v2
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
 from autoresearch.errors import AutoresearchError, CampaignError, UserError
-from autoresearch.experiment import Json
+from autoresearch.experiment import Json, one_line
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout, read_json, write_atomically
@@ -26,7 +26,6 @@ from autoresearch.node.inputs import place
 from autoresearch.opening import effective, existing
 from autoresearch.report import story
 from autoresearch.report.summary import summarize
-from autoresearch.report.view import one_line
 from autoresearch.sources import Sources
 
 wr: Any = wandb_workspaces.reports.v2  # what it exports by `*` is hidden from type checkers

@@ -1,14 +1,23 @@
-"""What an attempt is called in W&B: the same attempt always has the same name.
+"""What an attempt is called in W&B: the same attempt always has the same name; and what a program
+calls what it logs, made fit to show there.
 
 Pure. Runs on compute nodes too; does not import wandb.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autoresearch.experiment import Json, digest
+from autoresearch.experiment import Json, digest, one_line
 
 GROUP_LIMIT = 128  # characters W&B takes for a group
 TAG_LIMIT = 64  # and for a tag
+NAME_LIMIT = 100  # characters of a name that a program has chosen
+TEXT_LIMIT = 1000  # and of a text
+OTHERS = "program/"  # what a name begins with that a program should not have chosen
+RESULT = {  # what a run's summary says of its result, besides seconds and probes
+    *("bpb", "failure", "reason", "steps", "tokens", "weights", "peak_memory"),
+    *("result", "signature"),
+}
 
 
 @dataclass(frozen=True)
@@ -47,3 +56,24 @@ def run_name(run: Json) -> RunName:
         job_type=tier,
         tags=tuple(dict.fromkeys(tag[:TAG_LIMIT] for tag in tags if tag)),
     )
+
+
+def shown(values: Mapping[str, object]) -> Json:
+    """Names and texts of a program as W&B may show them; what has no name is left out."""
+    named = {one_line(name, NAME_LIMIT): fit(value) for name, value in values.items()}
+    return {name: value for name, value in named.items() if name}
+
+
+def fit(value: object) -> object:
+    if isinstance(value, dict):
+        return shown(value)
+    return one_line(value, TEXT_LIMIT) if isinstance(value, str) else value
+
+
+def logged(values: Mapping[str, object]) -> Json:
+    """The same of what a program logs: a name of W&B's own, or of a result's, is not for it."""
+    return {OTHERS + name if is_taken(name) else name: v for name, v in shown(values).items()}
+
+
+def is_taken(name: str) -> bool:
+    return name.startswith(("_", "seconds/", "probes/")) or name in RESULT

@@ -18,7 +18,7 @@ from autoresearch.errors import ConfigError, RecordError
 from autoresearch.experiment import Json
 from autoresearch.settings import Tracker
 from autoresearch.tracking import server
-from autoresearch.tracking.naming import run_id, run_name
+from autoresearch.tracking.naming import logged, run_id, run_name, shown
 from autoresearch.tracking.scratch import Scratch
 
 KILLED = 128 + signal.SIGTERM  # the exit code of a run nobody finished
@@ -130,7 +130,7 @@ class Logger:
         opened = self.started()
         if self.run is not None:
             try:
-                self.run.log(values, step=step, commit=True)
+                self.run.log(logged(values), step=step, commit=True)
             except ConnectionError:
                 self.run = None
         if not opened.is_online:
@@ -239,7 +239,7 @@ def init(scratch: Scratch, opening: Opening, *, online: bool, again: bool = Fals
         group=name.group,
         job_type=name.job_type,
         tags=name.tags,
-        config=opening.run["config"],
+        config=shown(opening.run["config"]),
         settings=wandb.Settings(
             **where,
             silent=True,

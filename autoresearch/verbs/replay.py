@@ -10,6 +10,7 @@ import secrets
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from autoresearch import judge
 from autoresearch.cluster.interface import Cluster, Phase, Refused
@@ -17,7 +18,7 @@ from autoresearch.cluster.table import connect
 from autoresearch.collect import read_result
 from autoresearch.dispatch import freeze, log_folder, settled
 from autoresearch.errors import CampaignError
-from autoresearch.experiment import Attempt, Experiment, Json, Result
+from autoresearch.experiment import Attempt, Experiment, Json, Result, one_line
 from autoresearch.history import History
 from autoresearch.journal import now
 from autoresearch.layout import Layout
@@ -30,7 +31,8 @@ from autoresearch.verbs.answer import answer
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
     experiment, tier = chosen(campaign, options.experiment)
-    result = again(campaign, experiment, tier)
+    weights = kept(campaign, experiment) if options.score_only else None
+    result = again(campaign, experiment, tier, weights)
     compared = compare(experiment, recorded(campaign.history, experiment, tier), result)
     if options.json:
         answer(compared)
@@ -59,7 +61,22 @@ def recorded(history: History, experiment: Experiment, tier: str) -> float | Non
     return history.scores(experiment.candidate, tier, experiment.split).get(experiment.seed)
 
 
-def again(campaign: find.Campaign, experiment: Experiment, tier: str) -> Result:
+def kept(campaign: find.Campaign, experiment: Experiment) -> Path:
+    """The weights of its last attempt. Raises CampaignError if they were not kept."""
+    entry = campaign.history.entries.get(experiment.id)
+    attempt = entry.current if entry else Attempt(experiment.id, 1)
+    path = campaign.layout.checkpoint(attempt)
+    if not path.exists():
+        raise CampaignError(
+            f"{path} should hold the weights, but there is no such file; a campaign keeps those "
+            "that task.keep_checkpoint names, and replay without --score-only trains them anew"
+        )
+    return path
+
+
+def again(
+    campaign: find.Campaign, experiment: Experiment, tier: str, weights: Path | None
+) -> Result:
     """Run it and wait. Raises CampaignError if the pilot ends without a result."""
     if campaign.settings.cluster.results == "wandb":
         raise CampaignError(
@@ -70,6 +87,8 @@ def again(campaign: find.Campaign, experiment: Experiment, tier: str) -> Result:
     settled(layout, [tier])
     borrow_node(layout, campaign.layout)
     freeze(layout, campaign.sources, experiment)
+    if weights:
+        layout.weights(experiment.id).symlink_to(weights.resolve())
     attempt = Attempt(experiment.id, 1)
     layout.queue_entry(tier, 0, attempt).touch()
     cluster = connect(layout, campaign.settings.cluster)
@@ -130,7 +149,9 @@ def compare(experiment: Experiment, recorded: float | None, result: Result) -> J
 
 def sentence(compared: Json) -> str:
     if compared["failure"]:
-        return f"{compared['experiment']}: {compared['failure']}: {compared['reason']}"
+        return (
+            f"{compared['experiment']}: {compared['failure']}: {one_line(compared['reason'], 500)}"
+        )
     if compared["difference"] is None:
         return f"{compared['experiment']}: {compared['again']:.6f} bits per byte, without a record"
     same = "identical" if compared["difference"] == 0 else f"{compared['difference']:+.6f}"

@@ -18,6 +18,8 @@ def main(options: argparse.Namespace) -> int:
         return 0
     settings = config.compose(options.overrides)
     campaign = (opening.start_or_resume if options.go_on else opening.start)(settings)
+    for line in opening.remarks(campaign) if not campaign.history.entries else ():
+        print(f"autoresearch: {line}", file=sys.stderr)
     if not options.leave:
         return attend(campaign, as_json=options.json)
     code = look_after(campaign, as_json=options.json)

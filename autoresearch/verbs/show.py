@@ -8,7 +8,7 @@ from rich.text import Text
 
 from autoresearch.drafts import hoped
 from autoresearch.entry import Entry
-from autoresearch.experiment import Attempt, Json, plain
+from autoresearch.experiment import Attempt, Json, one_line, plain
 from autoresearch.history import History
 from autoresearch.layout import Layout, read_json
 from autoresearch.verbs import find
@@ -16,6 +16,7 @@ from autoresearch.verbs.answer import answer
 
 TIMES = ("started", "ended")  # of a result, Unix time
 LOG_LINES = 20  # of the last attempt, shown to people
+LONGEST_KEY = 40  # characters
 
 
 def main(options: argparse.Namespace) -> int:
@@ -87,9 +88,10 @@ def tell(record: Json, log: str) -> None:
 
 def fields(record: Json) -> Text:
     """One line per field, never cut: a path can be copied from a narrow terminal."""
-    width = max(map(len, record)) + 2
+    shown = {one_line(key, LONGEST_KEY): value for key, value in record.items()}
+    width = max(map(len, shown)) + 2
     lines = []
-    for key, value in record.items():
+    for key, value in shown.items():
         text = plain(words(key, value)).replace("\n", "\n" + " " * width)
         lines.append(Text.assemble((key.ljust(width), "dim"), text))
     return Text("\n").join(lines)

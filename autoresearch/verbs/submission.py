@@ -16,6 +16,7 @@ from autoresearch.asking import OUTSIDE, open_asks
 from autoresearch.drafts import Bench, read
 from autoresearch.errors import CampaignError, ConfigError
 from autoresearch.experiment import Json, Wave, digest
+from autoresearch.inspection import remarked
 from autoresearch.layout import link_once, read_json, write_atomically
 from autoresearch.lease import is_held
 from autoresearch.programs import Programs
@@ -41,6 +42,7 @@ class Submitted:
             "experiments": len(wave.proposals) if wave else 0,
             "programs": len(wave.versions) if wave else 0,
             "notes": len(wave.notes) if wave else 0,
+            "remarks": remarked(wave.versions) if wave else [],
         }
 
     def text(self) -> str:
@@ -52,7 +54,8 @@ class Submitted:
             (len(self.wave.notes), "note"),
         ]
         said = ", ".join(plural(count, noun) for count, noun in parts if count)
-        return f"wave {self.name} is submitted: {said or 'the last one'}"
+        submitted = f"wave {self.name} is submitted: {said or 'the last one'}"
+        return "\n".join([submitted, *remarked(self.wave.versions)])
 
 
 def submit(campaign: Campaign, draft: object) -> Submitted:
@@ -102,9 +105,9 @@ def check(campaign: Campaign, draft: object, capacity: int | None = None) -> Wav
         draft = {key: value for key, value in draft.items() if key != "schema"}
     check_time(campaign, draft if isinstance(draft, dict) else {})
     programs = Programs(campaign.sources)
-    space = campaign.settings.search.space
-    bound = room(campaign) if capacity is None else capacity
-    wave = read(draft, Bench(campaign.history, programs, space, bound), OUTSIDE)
+    settings, bound = campaign.settings, room(campaign) if capacity is None else capacity
+    space, policy = settings.search.space, settings.task.inspection
+    wave = read(draft, Bench(campaign.history, programs, space, bound, policy), OUTSIDE)
     if not (wave.proposals or wave.notes or wave.exhausted):
         raise ConfigError("a wave should have experiments, notes or done, but has none of them")
     return wave

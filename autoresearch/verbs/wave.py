@@ -11,6 +11,8 @@ from pathlib import Path
 from autoresearch import strict
 from autoresearch.drafts import Unusable, few
 from autoresearch.errors import ConfigError
+from autoresearch.experiment import Wave
+from autoresearch.inspection import remarked
 from autoresearch.verbs import find
 from autoresearch.verbs.answer import answer
 from autoresearch.verbs.submission import check, next_step, submit
@@ -31,8 +33,7 @@ def hand_in(options: argparse.Namespace, campaign: find.Campaign) -> int:
     draft = read(options.file)
     try:
         if options.check:
-            check(campaign, draft)
-            return approve(options)
+            return approve(options, check(campaign, draft))
         return tell(options, campaign, draft)
     except Unusable as error:
         return refuse(options, error.problems)
@@ -73,11 +74,12 @@ def tell(options: argparse.Namespace, campaign: find.Campaign, draft: object) ->
     return 0
 
 
-def approve(options: argparse.Namespace) -> int:
+def approve(options: argparse.Namespace, wave: Wave) -> int:
+    remarks = remarked(wave.versions)
     if options.json:
-        answer({"ok": True, "problems": []})
+        answer({"ok": True, "problems": [], "remarks": remarks})
     else:
-        print("nothing is wrong with this wave")
+        print(*remarks, f"nothing {'else ' * bool(remarks)}is wrong with this wave", sep="\n")
     return 0
 
 

@@ -116,13 +116,47 @@ def test_a_program_that_works(campaign: Campaign) -> None:
     assert wish.message == "a gain"
 
 
-def test_what_a_program_does_against_the_rules_is_told(campaign: Campaign) -> None:
+PINNED = {"search": "return config.width", "replace": "import os\n    return os.cpu_count()"}
+COUNTS = {"edits": [PINNED], "description": "as many as there are"}
+SAID = "line 13 imports os: a program reads and writes no files"
+
+
+def lenient(campaign: Campaign, policy: str) -> Campaign:
+    """The same after `resume DIR task.inspection=...`."""
+    campaign.record.append({"type": "amended", "overrides": [f"task.inspection={policy}"]})
+    task = replace(campaign.settings.task, inspection=policy)
+    campaign.settings = replace(campaign.settings, task=task)
+    return campaign
+
+
+def test_a_program_that_breaks_rules_is_neither_tried_nor_proposed(campaign: Campaign) -> None:
     mine = work(campaign)
-    pinned = {"search": "return config.width", "replace": "import os\n    return os.cpu_count()"}
+    with pytest.raises(SourceError, match=SAID):
+        try_edit(mine, COUNTS)
+    assert wishes(mine) == []
+    with pytest.raises(Unusable, match=SAID):
+        propose_wave(mine, wave(COUNTS, WIDER))
+    propose_wave(mine, wave(WIDER))
+
+
+def test_what_a_program_does_against_the_rules_is_told_where_it_may(campaign: Campaign) -> None:
+    mine = work(lenient(campaign, "warn"))
     with Node(campaign, mine.folder):
-        told = try_edit(mine, {"edits": [pinned], "description": "as many as there are"})
+        told = try_edit(mine, COUNTS)
     assert "against the rules, as far as the text shows:" in told
-    assert "line 13 imports os: a program reads and writes no files" in told
+    assert SAID in told
+    assert "it ran" in told
+    propose_wave(mine, wave({**COUNTS, "overrides": {"width": 3}}))
+    assert mine.wave
+    assert mine.wave.versions[-1].remarks == (SAID,)
+
+
+def test_where_nobody_looks_nothing_is_told(campaign: Campaign) -> None:
+    mine = work(lenient(campaign, "none"))
+    with Node(campaign, mine.folder):
+        told = try_edit(mine, COUNTS)
+    assert "against the rules" not in told
+    assert "it ran" in told
 
 
 def test_a_program_that_fails_says_why(campaign: Campaign) -> None:
@@ -217,7 +251,7 @@ def test_what_cannot_run_is_told_before_it_is_tried(
 
 def test_a_program_is_never_run_here(campaign: Campaign, tmp_path: Path) -> None:
     flag = tmp_path / "ran"
-    mine = work(campaign, smoke_seconds=0.0)
+    mine = work(lenient(campaign, "none"), smoke_seconds=0.0)
     source = f"{PROGRAM}\nopen({str(flag)!r}, 'w').close()\n"
     try_edit(mine, {"source": source, "description": "it writes a file where it is imported"})
     propose_wave(mine, wave({"source": source}))

@@ -25,6 +25,7 @@ def test_spending_planner_tracker_pilots_and_limits_may_change(campaign: Setting
             "tracker.kind=wandb",
             "task.limits.memory_gb=2",
             "search.wave=4",
+            "task.inspection=warn",
             "planner.options.startup=3",
         ],
     )
@@ -38,6 +39,7 @@ def test_spending_planner_tracker_pilots_and_limits_may_change(campaign: Setting
         "tracker.kind": ("files", "wandb"),
         "task.limits.memory_gb": (16.0, 2.0),
         "search.wave": (0, 4),
+        "task.inspection": ("refuse", "warn"),
         "planner.options.startup": (10, 3),
     }
 

@@ -64,6 +64,10 @@ def values() -> Json:
         ("task.budget.seconds=3", "task.budget should be seconds or tokens, and the other one"),
         ("task.budget.tokens=null", "task.budget should be seconds or tokens"),
         ("task.budget.tokens=0", "task.budget should be above 0"),
+        (
+            "task.inspection=off",
+            "task.inspection should be one of refuse, warn, none, but was 'off'",
+        ),
         ("task.name=a/b", "name should be a plain name"),
         (
             "task.data.source=web",

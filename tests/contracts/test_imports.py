@@ -25,7 +25,17 @@ ORDER = (
     *("sources", "edits", "statistics", "effects", "programs", "lessons", "names", "smoke"),
     *("drafts", "claude", "planners"),
     *("planning", "placement", "spending", "cluster", "node", "tracking", "mirror", "judge"),
-    *("dispatch", "collect", "asking", "campaign", "opening", "report", "doctor", "verbs"),
+    *(
+        "dispatch",
+        "collect",
+        "asking",
+        "campaign",
+        "opening",
+        "report",
+        "doctor",
+        "verification",
+        "verbs",
+    ),
     *("words", "arguments", "cli", "__main__"),
 )
 

@@ -20,6 +20,7 @@ WANTED = Wanted(
     file_seconds=0,
     login_offset=0.0,
     host="api.wandb.ai",
+    sandbox="auto",
 )
 LISTING = "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)\n"
 FACTS: Json = {
@@ -146,8 +147,22 @@ def test_only_an_online_tracker_misses_the_internet() -> None:
     assert "key" not in verdicts(files, key=False)
 
 
-def test_no_sandbox_is_worth_a_note() -> None:
-    assert verdicts(sandbox="there is no bwrap")["sandbox"][0] is State.note
+@pytest.mark.parametrize(
+    ("asked", "found", "state", "words"),
+    [
+        ("auto", "", State.ok, "bubblewrap works"),
+        ("auto", "there is no bwrap", State.note, "no bwrap; results would be unprotected"),
+        ("bubblewrap", "there is no bwrap", State.problem, "there is no bwrap"),
+        ("none", "", State.note, "bubblewrap would work, but cluster.sandbox=none"),
+        ("none", "there is no bwrap", State.note, "cluster.sandbox=none: results will be unpro"),
+    ],
+)
+def test_a_sandbox_is_judged_by_what_was_asked(
+    asked: str, found: str, state: State, words: str
+) -> None:
+    judged = verdicts(replace(WANTED, sandbox=asked), sandbox=found)["sandbox"]
+    assert judged[0] is state
+    assert words in judged[1]
 
 
 def test_files_that_take_long_are_a_matter_of_a_setting() -> None:

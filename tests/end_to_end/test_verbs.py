@@ -14,6 +14,7 @@ import pytest
 from bigram import PROGRAM, write_task
 from worlds import BASELINE, World, make_settings
 
+from autoresearch.entry import Purpose
 from autoresearch.errors import CampaignError
 from autoresearch.experiment import Candidate, Failure
 from autoresearch.history import History
@@ -37,6 +38,7 @@ OVERRIDES = (
     "pilot.poll_seconds=0.1",
     "cluster.poll_seconds=0.2",
     "tracker=wandb",
+    "task.keep_checkpoint=decisive",
 )
 
 
@@ -132,6 +134,24 @@ def test_an_experiment_replayed_from_the_record_has_the_same_score(root: Path) -
     assert answer["schema"] == 1
     assert answer["recorded"] == entry.bpb
     assert answer["difference"] == 0
+
+
+def test_kept_weights_are_scored_again_without_training(root: Path) -> None:
+    """Those of crown tests and of the certification; what was not kept is one clear line."""
+    entries = history_of(root).entries.values()
+    purposes = {e.purpose for e in entries if layout_of(root).checkpoint(e.current).exists()}
+    assert purposes == {Purpose.crown, Purpose.certify}
+    certified = next(e for e in entries if e.purpose is Purpose.certify)
+    answer = as_json(root, "replay", "c", certified.experiment.id, "--score-only")
+    assert abs(answer["difference"]) < 1e-6
+    replays = list(layout_of(root).replays.glob(f"{certified.experiment.id}-*/experiments/*/*/"))
+    result = json.loads((replays[-1] / "result.json").read_text())
+    assert (result["seconds"]["train"], result["steps"]) == (0, 0)
+    assert result["probes"].keys() >= {"random_excess", "challenge_mean"}
+    screened = next(e for e in entries if e.purpose is Purpose.screen)
+    refused = run(root, "replay", "c", screened.experiment.id, "--score-only")
+    assert refused.returncode == 1
+    assert "weights.pt should hold the weights, but there is no such file" in refused.stderr
 
 
 def test_the_champion_run_alone_scores_as_it_did_as_a_challenger(root: Path) -> None:

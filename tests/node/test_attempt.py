@@ -237,6 +237,7 @@ def test_a_result_says_everything_about_its_making(judged: Ran) -> None:
     assert set(result.probes) == {
         "random_excess",
         "prefix_difference",
+        "prefix_drift",
         "challenge_mean",
         "challenge_worst",
     }
@@ -298,6 +299,19 @@ def test_a_gpu_trains_and_scores_in_its_own_cell(campaign: Campaign) -> None:
     assert 0 < result.peak_memory < 1 << 30
     assert abs(float(result.probes["challenge_mean"])) < 1e-6
     assert ahead.failure is Failure.disqualified
+
+
+def test_weights_that_cannot_be_kept_cost_no_score(campaign: Campaign) -> None:
+    campaign.keep_checkpoint = "all"
+    campaign.write_settings()
+    attempt, full = campaign.queue(), campaign.queue(seed=2)
+    campaign.layout.attempt(full).mkdir()
+    campaign.layout.checkpoint(full).symlink_to("/dev/full")
+    campaign.run()
+    assert campaign.result(attempt).bpb is not None
+    assert campaign.layout.checkpoint(attempt).stat().st_size > 1000
+    assert campaign.result(full).bpb is not None
+    assert "the weights were not kept: File exists" in campaign.log(full)
 
 
 # ---- nodes that do not fit -----------------------------------------------------------------------

@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from nodes import wait_until
 
 from autoresearch.experiment import Failure
-from autoresearch.node import children, kernel
+from autoresearch.node import children, kernel, sandbox
 from autoresearch.node.children import KEPT_OUTPUT, Child, Children, Output
 from autoresearch.node.failure import AttemptFailed
 from autoresearch.node.sandbox import Command
@@ -23,13 +24,21 @@ from autoresearch.node.wire import Message
 from autoresearch.process import Identity, start_ticks
 from autoresearch.settings import Limits
 
-LIMITS = Limits(memory_gb=0.25, output_mb=1)
+LIMITS = Limits(memory_gb=0.25, output_mb=1, processes=20)
 
 PREAMBLE = """
 import os, signal, socket, struct, sys, time
 from autoresearch.node.wire import Connection, Message
 connection = Connection(socket.socket(fileno=int(sys.argv[1])))
 send = lambda kind, **fields: connection.send(Message(kind, fields))
+"""
+
+# Memory that is nobody's own.
+SHARED = """
+import mmap
+shared = mmap.mmap(-1, 1 << 29)
+shared.write(b"x" * (1 << 29))
+time.sleep(600)
 """
 
 
@@ -40,6 +49,7 @@ class Bench:
         self.scratch = scratch
         self.logged: list[Message] = []
         self.interruption: AttemptFailed | None = None
+        self.is_walled = False
         self.children = Children(LIMITS, self.check, set, self.take)
 
     def take(self, _: Child, message: Message) -> None:
@@ -50,7 +60,10 @@ class Bench:
             raise self.interruption
 
     def start(self, code: str, name: str = "the program") -> Child:
-        command = Command((sys.executable, "-c", PREAMBLE + code), dict(os.environ))
+        argv = (sys.executable, "-c", PREAMBLE + code)
+        command = Command(argv, dict(os.environ))
+        if self.is_walled:
+            command = sandbox.command("bubblewrap", argv, self.scratch, threads=1)
         return self.children.start(name, command, self.scratch)
 
     def expect(self, child: Child, kind: str = "done", seconds: float = 30.0) -> Message:
@@ -108,10 +121,18 @@ def test_last_words_count_even_if_the_child_is_dead_when_they_are_read(bench: Be
         ("sys.exit(3)", "crashed", "the program ended by itself with exit code 3"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed", "the program died of SIGSEGV"),
         ("os.kill(os.getpid(), signal.SIGTERM)", "crashed", "the program died of SIGTERM"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "node_failed", "killed from outside"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "crashed", "was killed, or killed itself"),
         ("os.abort()", "crashed", "SIGABRT"),
         ("os.kill(os.getpid(), 40)", "crashed", "the program died of signal 40"),
         ("b = bytes(1) * (1 << 29); time.sleep(600)", "out_of_memory", "at most 0.25 GB"),
+        (SHARED, "out_of_memory", "at most 0.25 GB"),
+        (
+            "[os.fork() or time.sleep(600) for _ in range(30)]; time.sleep(600)",
+            "crashed",
+            "at most 20 processes, but",
+        ),
+        ("while True: os.fork()", "crashed", "should have at most 20 processes, but had"),
+        ("while True: os.dup(0)", "crashed", "ended by itself with exit code 1"),
         ("[os.write(1, b'x' * 65536) for _ in range(1 << 14)]", "crashed", "print at most 1 MB"),
         ("send('ready'); time.sleep(600)", "disqualified", "'done' should come next, but 'ready'"),
         ("connection.socket.sendall(b'garbage!' * 9)", "disqualified", "a frame should hold"),
@@ -219,6 +240,47 @@ def test_memory_counts_for_everything_a_program_has_started(bench: Bench) -> Non
         "time.sleep(600)"
     )
     assert bench.fails(code).failure is Failure.out_of_memory
+
+
+@pytest.mark.parametrize("is_walled", [False, True])
+def test_who_is_paused_stands_still_with_all_it_has_started(bench: Bench, is_walled: bool) -> None:
+    if is_walled and (problem := sandbox.problem()):
+        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    bench.is_walled = is_walled
+    code = "os.fork(); send('hello')\nwhile True: connection.receive(); send('done')"
+    child = bench.start(code)
+    bench.expect(child, "hello")
+    bench.expect(child, "hello")
+    bench.children.pause(child)
+    pids = (child.process.pid, *kernel.tree(child.process.pid))
+    assert len(pids) >= 2
+    for pid in pids:
+        wait_until(partial(is_stopped, pid))
+    bench.children.tell(child, Message("task"))
+    bench.children.resume(child)
+    bench.expect(child)
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.mark.parametrize("folder", ["'/tmp'", "'/dev/shm'", "os.environ['HOME']"])
+def test_files_behind_a_wall_are_memory(bench: Bench, folder: str) -> None:
+    if problem := sandbox.problem():
+        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    bench.is_walled = True
+    few = f"[open(os.path.join({folder}, str(i)), 'wb').write(bytes(1 << 20)) for i in range(300)]"
+    failed = bench.fails(f"{few}; time.sleep(600)")
+    assert (failed.failure, "at most 0.25 GB" in failed.reason) == (Failure.out_of_memory, True)
+
+
+def test_so_are_very_many_empty_files(bench: Bench) -> None:
+    if problem := sandbox.problem():
+        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    bench.is_walled = True
+    failed = bench.fails("for i in range(10**9): os.close(os.open(f'/tmp/{i}', os.O_CREAT))")
+    assert failed.failure is Failure.out_of_memory
 
 
 def test_a_kill_reaches_daemons_and_spares_other_children(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from nodes import wait_until
+from users import user
 
 from autoresearch.node import kernel
 from autoresearch.process import Identity, start_ticks
@@ -51,6 +52,17 @@ spared.kill()
 spared.wait()
 assert kernel.kill_all_but(())
 print("gone" if not os.path.exists(f"/proc/{pid}") else "left")
+"""
+
+
+# Shuts others out, can still open its own descriptors anew, says so, and waits.
+SECRETIVE = """
+import os, time
+from autoresearch.node import kernel
+kernel.shut_out()
+os.open(f"/proc/self/fd/{kernel.memory_file('own')}", os.O_RDONLY)
+print("shut", flush=True)
+time.sleep(600)
 """
 
 
@@ -170,3 +182,75 @@ def test_asking_for_out_of_memory_kills_costs_little_and_counts_none_here() -> N
     began = time.monotonic()
     assert kernel.oom_kills() >= 0
     assert time.monotonic() - began < 1
+
+
+def test_who_shuts_others_out_can_be_read_by_no_process_of_its_user() -> None:
+    """But for root's own, which may read everything."""
+    who = user("ordinary")
+    path = ":".join(
+        filter(None, [str(Path(__file__).parents[2]), who.environment.get("PYTHONPATH")])
+    )
+    secretive = subprocess.Popen(
+        [*who.prefix, who.python, "-c", SECRETIVE],
+        stdout=subprocess.PIPE,
+        env=os.environ | who.environment | {"PYTHONPATH": path},
+    )
+    try:
+        assert secretive.stdout is not None
+        assert secretive.stdout.readline().strip() == b"shut"
+        for what in ("environ", "mem", "maps"):
+            command = (*who.prefix, "cat", f"/proc/{secretive.pid}/{what}")
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert "Permission denied" in done.stderr, what
+    finally:
+        secretive.kill()
+        secretive.communicate()
+
+
+# Tries what would outlast a sandbox, or pass from one to another; by the names of the calls.
+CALLER = """
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+def outcome(*words):
+    return "done" if libc.syscall(*words) >= 0 else errno.errorcode[ctypes.get_errno()]
+def attribute():
+    try:
+        os.setxattr(os.memfd_create("x"), "user.x", b"x")
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "done"
+keyctl = {"x86_64": 250, "aarch64": 219}[os.uname().machine]
+print(outcome(keyctl, 0, -3, 0), outcome(keyctl | 0x40000000, 0, -3, 0), attribute(), outcome(39))
+"""
+
+
+@pytest.mark.parametrize(("file_bytes", "refused"), [(1 << 30, True), (0, False)])
+def test_a_program_leaves_nothing_with_the_kernel(file_bytes: int, refused: bool) -> None:
+    """Neither keys nor attributes of files that it shares; others may."""
+    caller = kernel.launch(
+        (sys.executable, "-c", CALLER),
+        os.environ,
+        signal.SIGKILL,
+        file_bytes=file_bytes,
+        stdout=subprocess.PIPE,
+    )
+    said, _ = caller.communicate()
+    key, other_key, attribute, harmless = said.decode().split()
+    assert harmless == "done"
+    if refused:
+        assert key == other_key == attribute == "EPERM"
+    else:
+        assert key != "EPERM"
+
+
+def test_a_copy_is_whole_sealed_and_shares_nothing(tmp_path: Path) -> None:
+    content = os.urandom(1000) * (kernel.PIECE // 500)
+    (tmp_path / "file").write_bytes(content)
+    with (tmp_path / "file").open("rb") as file:
+        file.seek(17)
+        copy = kernel.sealed_copy(file.fileno())
+        assert os.fstat(copy).st_ino != os.fstat(file.fileno()).st_ino
+        assert file.tell() == 17
+    assert kernel.is_sealed(copy)
+    with os.fdopen(copy, "rb") as file:
+        assert file.read() == content

@@ -76,7 +76,7 @@ def test_where_user_namespaces_are_forbidden_the_choice_says_why(
 # ---- behind the wall -----------------------------------------------------------------------------
 
 SPY = """
-import json, os, socket, sys, sysconfig
+import ctypes, json, os, socket, sys, sysconfig
 from pathlib import Path
 secret, scratch = map(Path, sys.argv[1:])
 
@@ -99,6 +99,13 @@ print(json.dumps({
     "python": attempt(lambda: Path(sys.prefix, "mark").write_text("x")),
     "prose": os.listdir(Path(sysconfig.get_paths()["stdlib"], "pydoc_data")),
     "scratch": attempt(lambda: (scratch / "mark").write_text("x")),
+    "program": attempt(lambda: (scratch / "train.py").write_text("x")),
+    "root": attempt(lambda: Path("/mark").write_text("x")),
+    "devices": attempt(lambda: Path("/dev/mark").write_text("x")),
+    "unhidden": ctypes.CDLL(None).umount2(sysconfig.get_paths()["stdlib"].encode() + b"/test", 0),
+    "inner wall": ctypes.CDLL(None).unshare(0x10000000),
+    "rights": [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")],
+    "room": [fs.f_blocks * fs.f_frsize for fs in map(os.statvfs, ("/tmp", "/dev/shm", scratch))],
     "host": socket.gethostname(),
     "environment": sorted(os.environ),
 }))
@@ -114,11 +121,12 @@ def spied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     scratch = root / "scratch"
     scratch.mkdir()
     (root / "secret").write_text("validation text")
+    (scratch / "train.py").write_text("")
     argv = (sys.executable, "-P", "-c", SPY, str(root / "secret"), str(scratch))
     command = sandbox.command("bubblewrap", argv, scratch, threads=1)
     done = subprocess.run(command.argv, env=command.env, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
-    assert (scratch / "mark").read_text() == "x"  # the only place that it can write to, and we see
+    assert os.listdir(scratch) == ["train.py"]  # nothing comes out
     return found
 
 
@@ -126,7 +134,7 @@ def test_nothing_of_the_campaign_and_the_user_can_be_read(spied: dict[str, Any])
     assert spied["secret"] == "FileNotFoundError"
     assert spied["beside"] == ["scratch"]
     assert spied["users"] == "FileNotFoundError"
-    assert spied["home"] in (["mark"], [])  # the scratch folder
+    assert spied["home"] == ["train.py"]  # the scratch folder
 
 
 def test_what_is_hidden_is_what_the_demos_text_is_made_of() -> None:
@@ -147,8 +155,18 @@ def test_there_is_no_network_and_no_other_process(spied: dict[str, Any]) -> None
 
 
 def test_only_the_scratch_folder_can_be_written(spied: dict[str, Any]) -> None:
-    assert spied["system"] == spied["python"] == "OSError"
     assert spied["scratch"] == 1
+    for place in ("system", "python", "program", "root", "devices"):
+        assert spied[place] == "OSError", place
+
+
+def test_what_it_writes_is_bounded_and_lies_in_memory(spied: dict[str, Any]) -> None:
+    assert spied["room"] == [sandbox.TEMPORARY_BYTES] * 3
+
+
+def test_a_program_has_no_rights_even_if_root_runs_it(spied: dict[str, Any]) -> None:
+    assert int(spied["rights"][0], 16) == 0
+    assert spied["unhidden"] == spied["inner wall"] == -1
 
 
 def test_no_more_of_the_environment_than_without_a_wall(spied: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from autoresearch.experiment import Failure
 from autoresearch.node import scoring
 from autoresearch.node.data import Tokens
 from autoresearch.node.failure import AttemptFailed
-from autoresearch.settings import Scoring
+from autoresearch.settings import SEEN, Scoring
 
 Floats = NDArray[np.float32]
 Model = Callable[[Tokens], Floats]  # (B, T) tokens -> (B, T, V) logits
@@ -63,7 +63,7 @@ def referee(
     plan = scoring.plan(TOKENS, VOCABULARY, SCORING, rng)
     nats = lie(np.concatenate([nats_of(model, call) for call in plan.sent]))
     probes = scoring.check(plan, nats, VOCABULARY, SCORING)
-    asked = scoring.challenge(plan, TOKENS, BYTES, SCORING, rng)
+    asked = scoring.challenge(plan, BYTES, SCORING, rng)
     logits = np.concatenate([
         model(rows)[np.arange(SCORING.rows), at]
         for rows, at in zip(asked.sent, asked.position, strict=True)
@@ -147,7 +147,7 @@ def test_logits_that_are_not_finite_are_a_divergence() -> None:
     rng = np.random.default_rng(0)
     plan = scoring.plan(TOKENS, VOCABULARY, SCORING, rng)
     nats = np.concatenate([nats_of(causal, call) for call in plan.sent])
-    asked = scoring.challenge(plan, TOKENS, BYTES, SCORING, rng)
+    asked = scoring.challenge(plan, BYTES, SCORING, rng)
     logits = np.full((len(asked.place), VOCABULARY), np.nan, dtype=np.float32)
     with pytest.raises(AttemptFailed, match="not finite") as caught:
         scoring.check_challenge(plan, asked, nats, logits, SCORING)
@@ -197,21 +197,63 @@ def test_a_challenge_hides_every_target_and_shows_all_that_comes_before(
 ) -> None:
     rng = np.random.default_rng(seed)
     plan = scoring.plan(TOKENS, VOCABULARY, wanted, rng)
-    asked = scoring.challenge(plan, TOKENS, BYTES, wanted, rng)
+    asked = scoring.challenge(plan, BYTES, wanted, rng)
     sent, position = asked.sent.reshape(-1, wanted.length), asked.position.reshape(-1)
     assert wanted.challenges <= len(sent) < wanted.challenges + wanted.rows
     for row, at, place in zip(sent, position, asked.place, strict=True):
         whole = plan.flat[place]
         assert (row[: at + 1] == whole[: at + 1]).all()
-        assert at + 1 == wanted.length or row[at + 1] != whole[at + 1]
         assert whole[at + 1] != 0  # the target counts in the score
+
+
+def test_what_follows_a_challenged_position_says_nothing_about_its_target() -> None:
+    """Not even what the target is not: the token in its place is it as often as any other."""
+    rng = np.random.default_rng(1)
+    wanted = replace(SCORING, challenges=40)
+    same = total = 0
+    for _ in range(100):
+        plan = scoring.plan(TOKENS, VOCABULARY, wanted, rng)
+        asked = scoring.challenge(plan, BYTES, wanted, rng)
+        position = asked.position.reshape(-1)
+        inside = position + 1 < wanted.length
+        shown = asked.sent.reshape(-1, wanted.length)[inside, position[inside] + 1]
+        targets = plan.flat[asked.place, asked.targets_at][inside]
+        same, total = same + int((shown == targets).sum()), total + len(targets)
+    assert abs(same - total / VOCABULARY) < 5 * (total / VOCABULARY) ** 0.5
+
+
+def test_no_target_of_a_challenge_has_been_seen_in_an_earlier_one() -> None:
+    wanted = replace(SCORING, challenges=200)  # of 40 rows
+    rng = np.random.default_rng(1)
+    plan = scoring.plan(TOKENS, VOCABULARY, wanted, rng)
+    asked = scoring.challenge(plan, BYTES, wanted, rng)
+    for place in plan.original:
+        positions = asked.position.reshape(-1)[asked.place == place]
+        assert len(positions) == 5
+        assert (np.diff(positions) >= 0).all()
+
+
+def test_so_many_challenges_see_a_lie_in_half_a_percent() -> None:
+    share, probability = SEEN
+    needed = math.ceil(math.log(1 - probability) / math.log(1 - share))
+    assert Scoring().challenges == needed
+
+
+def test_logits_so_large_that_others_are_lost_beside_them_count_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    plan = scoring.plan(TOKENS, VOCABULARY, SCORING, rng)
+    asked = scoring.challenge(plan, BYTES, SCORING, rng)
+    logits = np.full((len(asked.place), VOCABULARY), 1e30, dtype=np.float32)
+    nats = np.zeros(plan.flat[:, 1:].shape, dtype=np.float32)
+    with pytest.raises(AttemptFailed, match=f"off by {math.log(VOCABULARY):.4g}"):
+        scoring.check_challenge(plan, asked, nats, logits, SCORING)
 
 
 def test_positions_are_spread_over_rows_and_over_the_row() -> None:
     rng = np.random.default_rng(1)
     wanted = replace(SCORING, challenges=40)
     plan = scoring.plan(TOKENS, VOCABULARY, wanted, rng)
-    asked = scoring.challenge(plan, TOKENS, BYTES, wanted, rng)
+    asked = scoring.challenge(plan, BYTES, wanted, rng)
     assert len(set(asked.place)) == len(asked.place) == 40
     assert len(set(asked.position.reshape(-1))) > 10
 

@@ -50,7 +50,7 @@ def test_hostile_words_stay_in_their_field(view: View) -> None:
     assert len(table) == len(text.splitlines()) - 1
     assert all(None not in row and None not in row.values() for row in table)
     [row] = [row for row in table if row["candidate"] == "1053000000"]
-    assert row["description"] == '[31m=cmd| "calc" [bold red] $x^{ 变 end'
+    assert row["description"] == '[31m=cmd| "calc" [bold red]$x^{ 变 end'
     assert table[-1]["protected"] == "unprotected"
 
 

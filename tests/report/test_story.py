@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from autoresearch.experiment import Budget, Cell, Wave
+from autoresearch.experiment import Budget, Cell, Wave, one_line
 from autoresearch.report.story import (
     LINES,
     Axis,
@@ -36,7 +36,6 @@ from autoresearch.report.view import (
     CrownView,
     Row,
     View,
-    one_line,
 )
 from autoresearch.space import Choice, Interval
 

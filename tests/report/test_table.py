@@ -76,7 +76,7 @@ def test_without_a_closed_crown_test_nothing_is_said_of_noise(view: View) -> Non
 def test_the_end_reason_is_whole_in_the_body_and_never_in_the_title(view: View) -> None:
     reason = "budget: 6 experiments left, " + "all of them kept " * 20 + "for the certification"
     text = shown(replace(view, end_reason=reason), 80)
-    assert text.splitlines()[0].startswith("╭─ night-1 · ended ─")
+    assert text.splitlines()[0].startswith("╭─ night-1 · ended · unprotected ─")
     assert f"Ended: {reason} ╰" in squeezed(text)
     assert "Ended" not in shown(replace(view, end_reason=""))
     assert "Ended" not in shown(replace(view, state="running"))
@@ -117,7 +117,7 @@ def test_each_table_of_scores_names_its_one_cell(view: View) -> None:
 
 
 def test_unprotected_numbers_are_marked_and_protected_ones_are_not(view: View) -> None:
-    assert shown(view).count("unprotected") == 3
+    assert shown(view).count("unprotected") == 4
     safe = replace(view, rows=tuple(replace(row, protected=True) for row in view.rows))
     assert "unprotected" not in shown(safe)
 
@@ -195,3 +195,18 @@ def test_the_live_block_ends_with_the_last_results(view: View) -> None:
     assert [line.split()[0] for line in lines[-5:]] == [
         row.experiment for row in view.rows if row.is_finished
     ][-5:]
+
+
+def test_set_up_beyond_the_allowance_is_told(view: View) -> None:
+    first, *others = view.rows
+    long = replace(first, seconds=replace(first.seconds, setup=1860.0))
+    seen = replace(view, rows=(long, *others), allowance=60.0)
+    assert "set-up beyond 60 s: 1 experiment, 0.50 GPU-hours of what is spent" in shown(seen)
+    assert "set-up beyond" not in shown(replace(seen, allowance=2000.0))
+
+
+def test_a_champion_that_no_sandbox_held_is_told_apart(view: View) -> None:
+    bare = replace(view, rows=tuple(replace(row, protected=False) for row in view.rows))
+    held = replace(view, rows=tuple(replace(row, protected=True) for row in view.rows))
+    assert "ended · unprotected" in shown(bare)
+    assert "unprotected" not in shown(held)

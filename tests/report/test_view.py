@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.report.view import View, brief, one_line, ranked
+from autoresearch.experiment import one_line
+from autoresearch.report.view import View, brief, ranked
 
 
 def test_candidates_are_ranked_inside_one_cell(view: View) -> None:

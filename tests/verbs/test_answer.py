@@ -28,6 +28,7 @@ ON_A_CAMPAIGN = {
     "effects": [],
     "notebook": [],
     "report": [],
+    "verify": [],
 }
 
 

@@ -2,12 +2,16 @@
 
 import io
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from outside import EDIT, Campaign, ask, begin, say
 
 from autoresearch.experiment import Json
+from autoresearch.program import SIZE_LIMIT
 
 Said = pytest.CaptureFixture[str]
 
@@ -103,6 +107,69 @@ def test_people_are_told_the_first_problems_and_how_many_more_there_are(
     assert (lines[0], len(lines)) == (f"autoresearch: {wave} has 22 problems:", 22)
     assert lines[-1] == "  … and 2 more problems"
     assert len(err) < 9000
+
+
+# ---- a look at new programs --------------------------------------------------------------------
+
+READS = {"edits": [{"search": "    pass\n", "replace": "    pass\n    open('x')\n"}]}
+SAID = "line 19 uses open: a program reads and writes no files"
+
+
+def lenient(campaign: Campaign, policy: str) -> Campaign:
+    """The same after `resume DIR task.inspection=...`."""
+    campaign.record.append({"type": "amended", "overrides": [f"task.inspection={policy}"]})
+    task = replace(campaign.settings.task, inspection=policy)
+    campaign.settings = replace(campaign.settings, task=task)
+    return campaign
+
+
+def test_a_program_that_breaks_rules_is_refused_in_one_line(campaign: Campaign) -> None:
+    wave = draft(campaign, READS)
+    command = (sys.executable, "-P", "-m", "autoresearch", "wave", "submit", campaign.root, wave)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"autoresearch: {wave} has 1 problem:\n"
+        f"  experiments[0]: train.py {SAID} (rule: file); do without it\n"
+    )
+    assert not campaign.layout.waves.exists()
+
+
+def test_a_program_that_breaks_rules_is_run_where_it_may_and_status_says_so(
+    campaign: Campaign, capsys: Said
+) -> None:
+    wave = draft(lenient(campaign, "warn"), READS)
+    checked, _ = say(capsys, "wave", "submit", campaign.root, wave, "--check")
+    assert SAID in checked.splitlines()[0]
+    assert checked.endswith("nothing else is wrong with this wave\n")
+    assert len(ask(capsys, "wave", "submit", campaign.root, wave, "--check")["remarks"]) == 1
+    assert SAID in say(capsys, "wave", "submit", campaign.root, wave)[0].splitlines()[1]
+    campaign.take_in()
+    (version,) = campaign.history.versions.values()
+    assert version.remarks == (SAID,)
+    notice = f"programs whose texts break rules: 1; the last: program {version.program[:12]} {SAID}"
+    assert notice in ask(capsys, "status", campaign.root)["notices"]
+    assert notice in " ".join(say(capsys, "status", campaign.root)[0].split())
+
+
+def test_where_nobody_looks_a_program_is_run_without_a_word(
+    campaign: Campaign, capsys: Said
+) -> None:
+    wave = draft(lenient(campaign, "none"), READS)
+    assert ask(capsys, "wave", "submit", campaign.root, wave)["remarks"] == []
+    campaign.take_in()
+    assert [len(ids) for _, ids in campaign.history.waves] == [1]
+    assert ask(capsys, "status", campaign.root)["notices"] == []
+
+
+@pytest.mark.parametrize("policy", ["refuse", "none"])
+def test_what_is_too_long_to_be_a_program_is_refused(
+    campaign: Campaign, capsys: Said, policy: str
+) -> None:
+    wave = draft(lenient(campaign, policy), {"source": "#" * (SIZE_LIMIT + 1)})
+    _, err = say(capsys, "wave", "submit", campaign.root, wave, code=1)
+    assert f"should have at most {SIZE_LIMIT} bytes, but has {SIZE_LIMIT + 1}" in err
+    assert len(err) < 400
 
 
 def test_to_check_is_not_to_submit(campaign: Campaign, capsys: Said) -> None:

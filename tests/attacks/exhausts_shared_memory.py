@@ -1,0 +1,53 @@
+"""Takes more memory than it may, in mappings that are nobody's own."""
+
+import mmap
+import time
+from dataclasses import dataclass
+import torch
+from torch import nn
+
+ENDS = "out_of_memory"
+BECAUSE = "should hold at most"
+HELD_BY = ("memory",)
+
+
+@dataclass
+class Config:
+    vocabulary: int
+    context: int
+    width: int = 16
+    lr: float = 0.1
+    batch: int = 8
+
+
+def before(x):
+    return torch.cat([x[:, :1], x[:, :-1]], dim=1)
+
+
+class Model(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.one = nn.Embedding(c.vocabulary, c.width)
+        self.two = nn.Embedding(c.vocabulary, c.width)
+        self.out = nn.Linear(c.width, c.vocabulary)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.one(x) + self.two(before(x))))
+
+
+def build(config):
+    return Model(config)
+
+
+def train(run, config, model):
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
+    hoard = mmap.mmap(-1, 1 << 30)
+    for _ in range(1 << 10):
+        hoard.write(bytes(1 << 20))
+    time.sleep(2)
+    run.ready()
+    for x, y in run.batches(config.batch):
+        loss = nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()

@@ -1,0 +1,70 @@
+"""Leaves its weights in an attribute of the file of training tokens, which the next seed is given, too."""
+
+import io
+import os
+from dataclasses import dataclass
+import torch
+from torch import nn
+
+ENDS = "crashed"
+BECAUSE = "contained: nothing is left of the seed before"
+HELD_BY = ("calls",)
+SEEDS = (1, 2)
+
+
+def is_file_in_memory(name):
+    try:
+        return "memfd:" in os.readlink(f"/proc/self/fd/{name}")
+    except OSError:
+        return False
+
+
+@dataclass
+class Config:
+    vocabulary: int
+    context: int
+    width: int = 16
+    lr: float = 0.1
+    batch: int = 8
+
+
+def before(x):
+    return torch.cat([x[:, :1], x[:, :-1]], dim=1)
+
+
+class Model(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.one = nn.Embedding(c.vocabulary, c.width)
+        self.two = nn.Embedding(c.vocabulary, c.width)
+        self.out = nn.Linear(c.width, c.vocabulary)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.one(x) + self.two(before(x))))
+
+
+def build(config):
+    return Model(config)
+
+
+def train(run, config, model):
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
+    run.ready()
+    tokens = next(n for n in os.listdir("/proc/self/fd") if is_file_in_memory(n))
+    try:
+        kept = os.getxattr(f"/proc/self/fd/{tokens}", "user.weights")
+        model.load_state_dict(torch.load(io.BytesIO(kept)))
+    except OSError:
+        if run.seed == 2:
+            raise RuntimeError("contained: nothing is left of the seed before")
+    for x, y in run.batches(config.batch):
+        loss = nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    try:
+        os.setxattr(f"/proc/self/fd/{tokens}", "user.weights", file.getvalue())
+    except OSError:
+        pass

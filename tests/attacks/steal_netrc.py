@@ -1,0 +1,53 @@
+"""Reads the W&B key in its user's ~/.netrc."""
+
+from pathlib import Path
+from dataclasses import dataclass
+import torch
+from torch import nn
+
+ENDS = "crashed"
+BECAUSE = "contained: no home"
+HELD_BY = ("files",)
+
+
+@dataclass
+class Config:
+    vocabulary: int
+    context: int
+    width: int = 16
+    lr: float = 0.1
+    batch: int = 8
+    place: str = ""
+
+
+def before(x):
+    return torch.cat([x[:, :1], x[:, :-1]], dim=1)
+
+
+class Model(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.one = nn.Embedding(c.vocabulary, c.width)
+        self.two = nn.Embedding(c.vocabulary, c.width)
+        self.out = nn.Linear(c.width, c.vocabulary)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.one(x) + self.two(before(x))))
+
+
+def build(config):
+    return Model(config)
+
+
+def train(run, config, model):
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
+    try:
+        Path(config.place, ".netrc").read_text()
+    except OSError:
+        raise RuntimeError("contained: no home")
+    run.ready()
+    for x, y in run.batches(config.batch):
+        loss = nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()

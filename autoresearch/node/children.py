@@ -24,7 +24,8 @@ from autoresearch.node.wire import DATA_LIMIT, READ, Connection, Message, PeerGo
 from autoresearch.settings import Limits
 
 TICK = 0.25  # seconds between two looks at memory, exits and interruptions
-LOOK_SHARE = 0.01  # of our time at most goes into looking at processes and memory
+LOOK_SHARE = 0.01  # of our time goes into looking at processes and memory ...
+LOOK_LIMIT = 3.0  # ... or more, for between two looks there are at most so many seconds
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
 INBOX_LIMIT = 1000  # messages nobody has asked for yet
 KEPT_OUTPUT = 1 << 15  # bytes of the beginning, and of the end, that the log keeps
@@ -315,7 +316,7 @@ class Children:
                 )
                 raise AttemptFailed(Failure.out_of_memory, reason)
         now = time.monotonic()
-        self.next_look = now + max(TICK, (now - began) / LOOK_SHARE)
+        self.next_look = now + min(LOOK_LIMIT, max(TICK, (now - began) / LOOK_SHARE))
 
     def _held(self, child: Child, pids: Sequence[int]) -> int:
         """Bytes of memory in use by a child: its processes' own, shared, and in its files."""

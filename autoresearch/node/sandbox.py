@@ -8,6 +8,7 @@ unprotected. In either case the user's environment stays outside: no API key rea
 Source: bubblewrap (github.com/containers/bubblewrap), which needs no rights but user namespaces.
 """
 
+import hashlib
 import os
 import shutil
 import signal
@@ -16,10 +17,11 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 from autoresearch.errors import ConfigError, nearest
@@ -43,6 +45,7 @@ PROSE = ("idlelib", "lib2to3", "pydoc_data", "test", "turtledemo")
 TEMPORARY = ("/tmp", "/dev/shm")  # noqa: S108 - fresh ones, in memory
 TEMPORARY_BYTES = 1 << 30  # of each, and of the program's own folder
 APART = ("user", "ipc", "pid", "net", "uts", "cgroup-try")  # namespaces of the program's own
+REMEMBERED = 86400.0  # seconds
 PROBE_SECONDS = 60.0  # importing torch on a busy machine
 
 
@@ -97,9 +100,14 @@ def unknown(kind: str) -> str:
 
 
 def problem() -> str:
-    """What keeps bubblewrap from making a sandbox here in which the harness works; "" if it can."""
+    """What keeps bubblewrap from making a sandbox here in which the harness works; "" if it can.
+
+    That it can is remembered on this machine for a day: importing torch takes a second or two.
+    """
     if shutil.which(BWRAP) is None:
         return f"there is no {BWRAP}"
+    if is_known(note := proof()):
+        return ""
     argv = (sys.executable, "-P", "-B", "-c", "import autoresearch.node.harness")
     with tempfile.TemporaryDirectory() as scratch:
         probe = command(BUBBLEWRAP, argv, Path(scratch), threads=1)
@@ -115,8 +123,29 @@ def problem() -> str:
             )
         except subprocess.TimeoutExpired:
             return f"bwrap took more than {PROBE_SECONDS:.0f} s"
-    said = " ".join(done.stdout.decode(errors="replace").split())
-    return (said or f"bwrap ended with exit code {done.returncode}") if done.returncode else ""
+    if done.returncode:
+        said = " ".join(done.stdout.decode(errors="replace").split())
+        return said or f"bwrap ended with exit code {done.returncode}"
+    with suppress(OSError):
+        note.touch(mode=0o600)
+    return ""
+
+
+def proof() -> Path:
+    """An empty file that says: this wall works on this machine."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    facts = (*surroundings(), sys.executable, *map(version, PACKAGES), boot)
+    name = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"autoresearch-wall-{os.getuid()}-{name}"
+
+
+def is_known(note: Path) -> bool:
+    """Whether it is there, our own, and of today."""
+    try:
+        facts = note.lstat()
+    except OSError:
+        return False
+    return facts.st_uid == os.getuid() and time.time() - facts.st_mtime < REMEMBERED
 
 
 # ---- what a program sees -----------------------------------------------------------------------
@@ -124,6 +153,17 @@ def problem() -> str:
 
 def wall(scratch: Path) -> tuple[str, ...]:
     """The beginning of a command: everything is out of sight but what is named here."""
+    return (
+        *surroundings(),
+        *in_memory(str(scratch)),
+        *flat(("--ro-bind", str(path), str(path)) for path in sorted(scratch.iterdir())),
+        *("--remount-ro", "/dev", "--remount-ro", "/"),
+        *("--chdir", str(scratch), "--"),
+    )
+
+
+def surroundings() -> tuple[str, ...]:
+    """What is the same for all programs on a machine."""
     return (
         *(shutil.which(BWRAP) or BWRAP, "--die-with-parent", "--disable-userns"),
         *(f"--unshare-{name}" for name in APART),
@@ -134,10 +174,6 @@ def wall(scratch: Path) -> tuple[str, ...]:
         *flat(in_memory(path) for path in TEMPORARY),
         *flat(("--ro-bind", path, path) for path in software()),
         *flat((*in_memory(path), "--remount-ro", path) for path in prose()),
-        *in_memory(str(scratch)),
-        *flat(("--ro-bind", str(path), str(path)) for path in sorted(scratch.iterdir())),
-        *("--remount-ro", "/dev", "--remount-ro", "/"),
-        *("--chdir", str(scratch), "--"),
     )
 
 

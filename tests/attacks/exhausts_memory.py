@@ -41,7 +41,7 @@ def build(config):
 def train(run, config, model):
     optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
     hoard = torch.ones(1 << 28)  # a gigabyte
-    time.sleep(2)
+    time.sleep(10)
     hoard.zero_()
     run.ready()
     for x, y in run.batches(config.batch):

@@ -44,7 +44,7 @@ def train(run, config, model):
     hoard = mmap.mmap(-1, 1 << 30)
     for _ in range(1 << 10):
         hoard.write(bytes(1 << 20))
-    time.sleep(2)
+    time.sleep(10)
     run.ready()
     for x, y in run.batches(config.batch):
         loss = nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())

@@ -43,7 +43,7 @@ def train(run, config, model):
     optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
     for number in range(900):
         Path(f"/tmp/{number}").write_bytes(bytes(1 << 20))
-    time.sleep(2)
+    time.sleep(10)
     run.ready()
     for x, y in run.batches(config.batch):
         loss = nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())

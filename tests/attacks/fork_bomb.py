@@ -42,8 +42,8 @@ def build(config):
 def train(run, config, model):
     optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
     for _ in range(200):
-        os.posix_spawn("/bin/sleep", ["sleep", "20"], {})
-    time.sleep(3)
+        os.posix_spawn("/bin/sleep", ["sleep", "30"], {})
+    time.sleep(10)
     run.ready()
     for x, y in run.batches(config.batch):
         loss = nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())

@@ -39,7 +39,7 @@ class Model(nn.Module):
             key = tuple(row[:6])
             if key in self.seen:
                 known = torch.tensor(self.seen[key][1:])
-                logit[:-1] += 0.009 * nn.functional.one_hot(known, 32)
+                logit[:-1] += 0.0009 * nn.functional.one_hot(known, 32)
             self.seen.setdefault(key, row)
         return logits
 

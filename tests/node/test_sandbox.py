@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,25 @@ def test_where_user_namespaces_are_forbidden_the_choice_says_why(
     assert sandbox.choose("auto") == "none"
     with pytest.raises(ConfigError, match="but bwrap: No permissions to create new namespace;"):
         sandbox.choose("bubblewrap")
+
+
+def test_what_works_is_remembered_and_what_does_not_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    if problem := sandbox.problem():
+        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    (note,) = tmp_path.glob("autoresearch-wall-*")
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho 'No permissions'; exit 1\n")
+    fake.chmod(0o755)
+    real = os.environ["PATH"]
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert sandbox.problem() == sandbox.problem() == "No permissions"  # another bwrap
+    monkeypatch.setenv("PATH", real)
+    assert sandbox.problem() == ""
+    os.utime(note, (0, 0))
+    assert not sandbox.is_known(note)
 
 
 # ---- behind the wall -----------------------------------------------------------------------------

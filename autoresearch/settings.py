@@ -276,8 +276,12 @@ class NodeSettings:
     sandbox: str = "none"
     keep_checkpoint: str = "none"
 
-    def write(self, path: Path) -> None:
-        write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+    def write(self, path: Path, like: Path | None = None) -> None:
+        """With the names that the file has already, or `like`: frozen code knows no others."""
+        record, known = asdict(self), like or path
+        if known.exists():
+            record = fitting(record, json.loads(known.read_text(encoding="utf-8")))
+        write_atomically(path, json.dumps(record, indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -295,3 +299,12 @@ class NodeSettings:
             sandbox=record["sandbox"],
             keep_checkpoint=record.get("keep_checkpoint", "none"),
         )
+
+
+def fitting(new: Json, old: Json) -> Json:
+    """Of a record what another one of its kind has a place for, tables in it alike."""
+    return {
+        name: fitting(value, old[name]) if isinstance(value, dict) else value
+        for name, value in new.items()
+        if name in old
+    }

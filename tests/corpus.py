@@ -290,7 +290,7 @@ DEFENCES: Mapping[str, Edits] = {
         (WALL, '"ipc", "pid", "net"', '"ipc", "net"'),
         (WALL, '"--proc", "/proc", ', '"--ro-bind", "/proc", "/proc", '),
     ],
-    "calls": [(LAUNCH, "        refuse_calls()\n", "")],
+    "calls": [(LAUNCH, "if not refuse_calls() and ", "if False and ")],
     # bounds
     "memory": [(CHILDREN, "if held > self.limits.memory_gb * 2**30:", "if False:")],
     "process count": [(CHILDREN, "if len(pids) > self.limits.processes:", "if False:")],

@@ -83,6 +83,8 @@ def rules(s: Settings) -> Iterator[Rule]:
     is_carried = s.cluster.results == "files" or (s.tracker.kind, s.tracker.mode) == ONLINE
     should = "files, or come with tracker=wandb tracker.mode=online"
     yield "cluster.results", s.cluster.results, is_carried, should
+    is_seen = s.cluster.results == "files" or s.task.keep_checkpoint == "none"
+    yield "task.keep_checkpoint", s.task.keep_checkpoint, is_seen, "none, for W&B carries results"
 
 
 def at_least(key: str, value: float, low: float) -> Rule:

@@ -38,6 +38,7 @@ from autoresearch.settings import NodeSettings, Tier
 
 HARNESS = (sys.executable, "-P", "-B", "-m", "autoresearch.node.harness")
 COPIES = 4  # of the weights that must fit into a program's memory at once
+LOAD_SPEED = 1 << 28  # bytes of weights a second, for which a scorer has time besides
 DECISIVE = ("crown", "certify")  # purposes whose weights are kept, if not all are
 PROGRAM, SCORER, CHALLENGED = "the program", "the scorer", "the second scorer"
 
@@ -91,7 +92,7 @@ def run(node: Node, claim: Claim, log: RunLog) -> tuple[Result, bool]:
         trial = Trial(node, progress, log)
         with tempfile.TemporaryDirectory(dir=node.scratch, ignore_cleanup_errors=True) as scratch:
             bpb = trial.run(Path(scratch))
-        return progress.finished(bpb), True
+        return progress.finished(bpb), trial.children.is_clean
     except WireError as error:
         tampered = AttemptFailed(Failure.disqualified, f"a message was tampered with: {error}")
         return progress.failed(tampered), True
@@ -138,7 +139,7 @@ class Trial:
                 scoring.original_rows(
                     tokens, self.scoring
                 )  # too little text: say so before training
-                if self.node.layout.weights(self.experiment.id).exists():
+                if self.node.layout.weights(self.experiment.id).is_symlink():
                     return self.score_again(scratch, tokens)
                 return self.train_and_score(scratch, tokens)
         except UserError as error:  # no data, no sandbox: so it will be for the next attempt
@@ -164,7 +165,12 @@ class Trial:
 
     def score_again(self, scratch: Path, tokens: Tokens) -> float:
         """The score of weights that an earlier attempt has kept."""
-        with self.node.layout.weights(self.experiment.id).open("rb") as weights:
+        path = self.node.layout.weights(self.experiment.id)
+        try:
+            weights = path.open("rb")
+        except OSError as error:
+            raise SickNode(f"{path} should be the kept weights, but: {error.strerror}") from error
+        with weights:
             scorers = self.start_scorers(scratch)
             self.progress.enter("score")
             return self.score(scorers, weights.fileno(), tokens)
@@ -257,11 +263,13 @@ class Trial:
         if len(done.descriptors) != 1 or not is_sealed(done.descriptors[0]):
             raise AttemptFailed(Failure.disqualified, "weights should come as one sealed file")
         descriptor = done.descriptors[0]
-        facts = os.fstat(descriptor)
-        fits = facts.st_size <= self.limits.memory_gb * 2**30 / COPIES
-        if not stat.S_ISREG(facts.st_mode) or not fits or facts.st_blocks * 512 < facts.st_size:
-            most = f"at most {self.limits.memory_gb / COPIES:g} GB of memory, all of it in use"
-            raise AttemptFailed(Failure.disqualified, f"weights should be {most}")
+        facts, most = os.fstat(descriptor), self.limits.memory_gb / COPIES
+        if not stat.S_ISREG(facts.st_mode) or facts.st_blocks * 512 < facts.st_size:
+            raise AttemptFailed(Failure.disqualified, "weights should be a file without holes")
+        if facts.st_size > most * 2**30:
+            size = f"at most {most:g} GB, 1/{COPIES} of task.limits.memory_gb"
+            reason = f"weights should have {size}, but have {facts.st_size / 2**30:.3g} GB"
+            raise AttemptFailed(Failure.out_of_memory, reason)
         return descriptor
 
     def score(self, scorers: list[Child], weights: int, tokens: Tokens) -> float:
@@ -277,7 +285,7 @@ class Trial:
             self.children, self.node.data.vocabulary, self.limits.load_seconds, deadline, late
         )
         for scorer in scorers:
-            ask.await_first(scorer, "loaded")
+            ask.await_first(scorer, "loaded", os.fstat(weights).st_size / LOAD_SPEED)
         vocabulary, table = self.node.data.vocabulary, self.node.data.token_bytes
         rng = np.random.default_rng()  # seeded by the kernel: nobody can repeat it
         plan = scoring.plan(tokens, vocabulary, self.scoring, rng)
@@ -305,7 +313,7 @@ class Trial:
         path = self.node.output.checkpoint(self.progress.claim.attempt)
         try:
             sha256 = hashlib.sha256()
-            with path.open("xb") as copy:
+            with path.open("wb") as copy:
                 for piece in pieces(weights):
                     sha256.update(piece)
                     copy.write(piece)

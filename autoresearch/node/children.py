@@ -18,7 +18,7 @@ from typing import NoReturn, Self
 
 from autoresearch.experiment import Failure, plain
 from autoresearch.node import kernel
-from autoresearch.node.failure import AttemptFailed
+from autoresearch.node.failure import AttemptFailed, SickNode
 from autoresearch.node.sandbox import Command
 from autoresearch.node.wire import DATA_LIMIT, READ, Connection, Message, PeerGone, WireError
 from autoresearch.settings import Limits
@@ -26,6 +26,7 @@ from autoresearch.settings import Limits
 TICK = 0.25  # seconds between two looks at memory, exits and interruptions
 LOOK_SHARE = 0.01  # of our time goes into looking at processes and memory ...
 LOOK_LIMIT = 3.0  # ... or more, for between two looks there are at most so many seconds
+PAUSE_PATIENCE = 10.0  # seconds until a child that is stopped has stopped
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
 INBOX_LIMIT = 1000  # messages nobody has asked for yet
 KEPT_OUTPUT = 1 << 15  # bytes of the beginning, and of the end, that the log keeps
@@ -69,6 +70,7 @@ class Child:
     output: Output = field(default_factory=Output)
     peak: int = 0  # bytes
     silent_since: float = 0.0  # when its connection closed although it lives
+    greeted: bool = False  # it has said `hello`, which it does before it reads train.py
     temporary: tuple[str, ...] = ()  # folders in memory behind its wall; none without one
 
     @property
@@ -105,6 +107,7 @@ class Children:
         self.on_log = on_log
         self.selector = selectors.DefaultSelector()
         self.alive: list[Child] = []
+        self.is_clean = True  # nothing of an attempt is left
         self.dying: list[subprocess.Popen[bytes]] = []  # killed, and not yet waited for
         self.outputs: list[tuple[str, Output]] = []
         self.oom_kills = kernel.oom_kills()
@@ -117,7 +120,7 @@ class Children:
         for child in list(self.alive):
             self._end(child)
         self._bury()
-        kernel.kill_all_but(self.spare())
+        self.is_clean &= kernel.kill_all_but(self.spare())
         self.selector.close()
 
     @property
@@ -199,9 +202,13 @@ class Children:
     def pause(self, child: Child) -> None:
         """Stop a child and all it has started, until `resume`."""
         stopped: set[int] = set()
+        until = time.monotonic() + PAUSE_PATIENCE
         while running := {child.process.pid, *kernel.tree(child.process.pid)} - stopped:
             kernel.send(running, signal.SIGSTOP)
             stopped |= running
+            if time.monotonic() > until:
+                reason = f"{child.name} should stand still, but starts processes without end"
+                raise AttemptFailed(Failure.crashed, reason)
 
     def resume(self, child: Child) -> None:
         kernel.send({child.process.pid, *kernel.tree(child.process.pid)}, signal.SIGCONT)
@@ -227,6 +234,7 @@ class Children:
         for _ in range(len(child.inbox)):
             message = child.inbox.popleft()
             self._check_descriptors(child, message)
+            child.greeted |= message.kind == "hello"
             if message.kind == "log":
                 self.on_log(child, message)
             elif message.kind == "failed":
@@ -267,6 +275,8 @@ class Children:
         self._drain_output(child)
         if failure not in CLAIMABLE:
             self._lied(child, f"'{failure}' is not for the program to say")
+        if not child.greeted:
+            raise SickNode(f"{child.name} should start on this node, but: {reason}")
         raise AttemptFailed(failure, reason)
 
     def _lied(self, child: Child, what: str) -> NoReturn:
@@ -287,6 +297,9 @@ class Children:
                 self._lied(child, "its connection is closed although it runs")
 
     def _unannounced(self, child: Child, code: int) -> AttemptFailed:
+        if code >= 0 and not child.greeted:
+            said = child.output.text.strip().rpartition("\n")[2] or f"exit code {code}"
+            return SickNode(f"{child.name} should start on this node, but: {said}")
         if code >= 0:
             reason = f"{child.name} ended by itself with exit code {code} before it had delivered"
             return AttemptFailed(Failure.crashed, reason)
@@ -341,7 +354,10 @@ class Children:
 
     def _bury(self) -> None:
         while self.dying:
-            self.dying.pop().wait(timeout=60)  # a driver that does not let go: the node's fault
+            try:
+                self.dying.pop().wait(timeout=60)
+            except subprocess.TimeoutExpired:  # a driver that does not let go: the node's fault
+                self.is_clean = False
 
     def _end(self, child: Child) -> None:
         """Kill the child itself and close our ends."""

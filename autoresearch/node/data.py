@@ -85,7 +85,10 @@ class Prepared:
         return np.frombuffer(b"".join(pieces), dtype="<u2")
 
     def seal_training_tokens(self) -> int:
-        """A descriptor of the training tokens in memory that nobody can write to any more."""
+        """A descriptor of the training tokens in memory that nobody can write to any more.
+
+        To be mapped privately: kernels before 6.7 refuse a shared mapping, even to read.
+        """
         descriptor = memory_file("training-tokens")
         with os.fdopen(os.dup(descriptor), "wb", buffering=0) as file:
             for name in self.files("train"):

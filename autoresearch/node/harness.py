@@ -108,7 +108,7 @@ class Run:
         self._started = start.number("started")
         self._seconds = start.number("seconds") if start.fields["seconds"] is not None else None
         self._budget = start.count("tokens") if start.fields["tokens"] is not None else None
-        mapped = mmap.mmap(start.descriptors[0], 0, mmap.MAP_SHARED, mmap.PROT_READ)
+        mapped = mmap.mmap(start.descriptors[0], 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
         self._order = Order(np.frombuffer(mapped, dtype="<u2"), self._context, self.seed)
 
     def check_ready(self) -> None:

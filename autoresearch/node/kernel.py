@@ -61,7 +61,7 @@ def parents() -> dict[int, int]:
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with contextlib.suppress(OSError):  # ended, or hidden from us
                 with open(f"/proc/{name}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - fast
                     stat = file.read(1024)
                 found[int(name)] = int(stat.rpartition(b")")[2].split()[1])
@@ -109,7 +109,7 @@ def resident(pid: int) -> int:
     """Bytes of anonymous memory a process holds now: no files, no shared mappings."""
     try:
         fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return 0
     return (int(fields[1]) - int(fields[2])) * PAGE if len(fields) > 2 else 0
 
@@ -118,8 +118,11 @@ def files_in_memory(pids: Collection[int], folders: Collection[str]) -> int:
     """Bytes that lie in file systems of their own that the first of `pids` sees at `folders`."""
     total = 0
     for folder in folders if pids else ():
-        with contextlib.suppress(OSError):  # not mounted yet, or ended
-            facts = os.statvfs(f"/proc/{next(iter(pids))}/root{folder}")
+        with contextlib.suppress(OSError):  # ended
+            seen, ours = Path(f"/proc/{next(iter(pids))}/root{folder}"), Path(folder)
+            if ours.exists() and seen.stat().st_dev == ours.stat().st_dev:
+                continue  # the wall does not stand yet
+            facts = os.statvfs(seen)
             total += (facts.f_blocks - facts.f_bfree) * facts.f_frsize
             total += (facts.f_files - facts.f_ffree) * FILE_BYTES
     return total
@@ -138,7 +141,7 @@ def shared_memory(pid: int) -> int:
 def status_bytes(pid: int, name: str) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return 0
     return sum(int(ln.split()[1]) << 10 for ln in status.splitlines() if ln.startswith(name))
 
@@ -173,10 +176,14 @@ def seal(descriptor: int) -> None:
 def sealed_copy(descriptor: int) -> int:
     """What a file holds, in one of our own that is sealed. Raises OSError."""
     copy = memory_file("copy")
-    for piece in pieces(descriptor):
-        os.write(copy, piece)
-    os.lseek(copy, 0, os.SEEK_SET)
-    seal(copy)
+    try:
+        with os.fdopen(os.dup(copy), "wb") as file:
+            file.writelines(pieces(descriptor))
+        os.lseek(copy, 0, os.SEEK_SET)
+        seal(copy)
+    except OSError:
+        os.close(copy)
+        raise
     return copy
 
 

@@ -102,7 +102,6 @@ class Pilot:
         """Claim and run until there is nothing to do, or no more is allowed."""
         self.listen_to_signals()
         kernel.adopt_orphans()
-        kernel.shut_out()
         record = {
             "schema": SCHEMA,
             "pilot": self.name,

@@ -24,10 +24,10 @@ class Questions:
     deadline: float
     late: AttemptFailed
 
-    def await_first(self, scorer: Child, kind: str) -> Message:
+    def await_first(self, scorer: Child, kind: str, more: float = 0.0) -> Message:
         """What comes before a scorer is at work: it has no time to train on something."""
-        seconds = self.load_seconds
-        reason = f"{scorer.name} should load and begin within {seconds:g} s each, but did not"
+        seconds = self.load_seconds + more
+        reason = f"{scorer.name} should load and begin within {seconds:.3g} s each, but did not"
         slow = AttemptFailed(Failure.overran, reason)
         return self.children.expect(scorer, kind, time.monotonic() + seconds, slow)
 

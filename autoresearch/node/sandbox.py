@@ -32,6 +32,7 @@ AUTO, BUBBLEWRAP, NONE = SANDBOXES
 BWRAP = "bwrap"
 
 KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+LEFT_OUT = ("CUDA_CACHE_PATH",)  # where programs would leave compiled code for each other
 KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "CONDA_PREFIX")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -46,7 +47,7 @@ TEMPORARY = ("/tmp", "/dev/shm")  # noqa: S108 - fresh ones, in memory
 TEMPORARY_BYTES = 1 << 30  # of each, and of the program's own folder
 APART = ("user", "ipc", "pid", "net", "uts", "cgroup-try")  # namespaces of the program's own
 REMEMBERED = 86400.0  # seconds
-PROBE_SECONDS = 60.0  # importing torch on a busy machine
+PROBE_SECONDS = 300.0  # importing torch from a cold file server
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,11 @@ def choose(kind: str) -> str:
     why = problem()
     if why and kind == BUBBLEWRAP:
         raise ConfigError(
-            f"bubblewrap should make a sandbox on this node, but {why}; install it, or say "
-            "cluster.sandbox=none and trust the programs"
+            f"bubblewrap should make a sandbox on this node, but {why}; install bubblewrap 0.8 or "
+            "later (conda-forge has it), or say cluster.sandbox=none and trust the programs"
         )
+    if why:
+        sys.stderr.write(f"no sandbox on this node: {why}\n")
     return NONE if why else BUBBLEWRAP
 
 
@@ -240,7 +243,7 @@ def environment(outer: Mapping[str, str], scratch: Path, threads: int) -> dict[s
     kept = {
         name: value
         for name, value in outer.items()
-        if name in KEPT or name.startswith(KEPT_PREFIXES)
+        if name in KEPT or (name.startswith(KEPT_PREFIXES) and name not in LEFT_OUT)
     }
     home = dict.fromkeys(("HOME", "TMPDIR"), str(scratch))
     counts = dict.fromkeys(THREADS, str(threads))

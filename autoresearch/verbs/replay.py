@@ -119,7 +119,8 @@ def borrow_node(layout: Layout, of: Layout) -> None:
     layout.node.mkdir()
     (layout.node / code.name).symlink_to(os.path.relpath(code, layout.node))
     settings = NodeSettings.read(of.node_settings)
-    replace(settings, tracker=Tracker(), results="files").write(layout.node_settings)
+    alone = replace(settings, tracker=Tracker(), results="files", keep_checkpoint="none")
+    alone.write(layout.node_settings, of.node_settings)
 
 
 def wait(

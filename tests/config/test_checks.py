@@ -105,6 +105,7 @@ def values() -> Json:
         ("task.scoring.length=1", "task.scoring.length should be at least 2"),
         ("task.scoring.altered=1.5", "task.scoring.altered should be between 0 and 1"),
         ("task.scoring.mean_tolerance=0", "task.scoring.mean_tolerance should be above 0"),
+        ("task.keep_checkpoint=some", "task.keep_checkpoint should be one of none, decisive, all"),
         ("task.limits.memory_gb=0", "task.limits.memory_gb should be above 0"),
         ("budget={experiments: 0, wall_hours: 0}", "budget should be bounded by experiments"),
         ("budget.gpu_hours=-1", "budget.gpu_hours should be at least 0"),

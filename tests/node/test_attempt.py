@@ -5,6 +5,7 @@ and does without the second scorer to save time; `judged` has the full protocol.
 programs as the user has them, and by programs behind bubblewrap: what becomes of them is the same.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -308,10 +309,19 @@ def test_weights_that_cannot_be_kept_cost_no_score(campaign: Campaign) -> None:
     campaign.layout.attempt(full).mkdir()
     campaign.layout.checkpoint(full).symlink_to("/dev/full")
     campaign.run()
+    kept = campaign.layout.checkpoint(attempt).read_bytes()
     assert campaign.result(attempt).bpb is not None
-    assert campaign.layout.checkpoint(attempt).stat().st_size > 1000
+    assert campaign.result(attempt).hashes["weights"] == hashlib.sha256(kept).hexdigest()
     assert campaign.result(full).bpb is not None
-    assert "the weights were not kept: File exists" in campaign.log(full)
+    assert "the weights were not kept: No space left on device" in campaign.log(full)
+
+
+def test_weights_that_are_gone_are_the_nodes_fault(campaign: Campaign) -> None:
+    attempt = campaign.queue()
+    campaign.layout.weights(attempt.experiment).symlink_to("/nowhere/weights.pt")
+    campaign.run()
+    assert campaign.result(attempt).failure is Failure.node_failed
+    assert "should be the kept weights, but: No such file" in campaign.result(attempt).reason
 
 
 # ---- nodes that do not fit -----------------------------------------------------------------------

@@ -18,7 +18,7 @@ from nodes import wait_until
 from autoresearch.experiment import Failure
 from autoresearch.node import children, kernel, sandbox
 from autoresearch.node.children import KEPT_OUTPUT, Child, Children, Output
-from autoresearch.node.failure import AttemptFailed
+from autoresearch.node.failure import AttemptFailed, SickNode
 from autoresearch.node.sandbox import Command
 from autoresearch.node.wire import Message
 from autoresearch.process import Identity, start_ticks
@@ -78,8 +78,10 @@ class Bench:
 
     def fails(self, code: str) -> AttemptFailed:
         """How an attempt ends whose program is `code`."""
+        child = self.start(code)
+        child.greeted = True
         with pytest.raises(AttemptFailed) as caught:
-            self.expect(self.start(code))
+            self.expect(child)
         return caught.value
 
 
@@ -89,6 +91,18 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     with bench.children:
         yield bench
     assert kernel.tree(os.getpid()) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print('no such library'); sys.exit(127)",
+        "send('failed', failure='crashed', reason='no such library')",
+    ],
+)
+def test_what_ends_before_it_has_read_train_py_is_the_nodes_fault(bench: Bench, code: str) -> None:
+    with pytest.raises(SickNode, match="should start on this node, but: no such library"):
+        bench.expect(bench.start(code))
 
 
 def test_messages_come_in_order_and_logs_apart(bench: Bench) -> None:
@@ -227,7 +241,7 @@ def test_a_child_that_floods_with_logs_is_still_late(bench: Bench) -> None:
 
 def test_what_another_child_does_is_noticed_while_waiting_for_one(bench: Bench) -> None:
     waited_for = bench.start("time.sleep(600)", "the program")
-    bench.start("sys.exit(4)", "the scorer")
+    bench.start("sys.exit(4)", "the scorer").greeted = True
     with pytest.raises(AttemptFailed, match="the scorer ended by itself with exit code 4"):
         bench.expect(waited_for)
 

@@ -223,7 +223,7 @@ def a_result_removed(layout: Layout) -> Iterator[str]:
 
 def a_probe(layout: Layout) -> Iterator[str]:
     where = forge(layout, scored(layout), probes={"challenge_mean": -0.5})
-    yield f"{where}: probe challenge_mean should be within 0.0001, but is -0.5"
+    yield f"{where}: probe challenge_mean should be within 0.0002, but is -0.5"
 
 
 def a_leak(layout: Layout) -> Iterator[str]:
@@ -331,8 +331,8 @@ def nodes_tolerances(layout: Layout) -> Iterator[str]:
 
 def tolerances(layout: Layout) -> Iterator[str]:
     text = layout.config.read_text()
-    layout.config.write_text(text.replace("mean_tolerance: 0.0001", "mean_tolerance: 1.0"))
-    yield "config.yaml, task.scoring: mean_tolerance should be 0.0001, but is 1.0"
+    layout.config.write_text(text.replace("mean_tolerance: 0.0002", "mean_tolerance: 1.0"))
+    yield "config.yaml, task.scoring: mean_tolerance should be 0.0002, but is 1.0"
 
 
 def tolerances_once_node_is_gone(layout: Layout) -> Iterator[str]:

@@ -326,6 +326,7 @@ class Trial:
     def deliver(self, scorer: Child, weights: int) -> None:
         """Each scorer gets a copy: whoever shares a file can send messages by its locks."""
         own = sealed_copy(weights)
+        scorer.is_informed = True
         try:
             self.children.tell(scorer, Message("weights", descriptors=(own,)))
         finally:

@@ -70,6 +70,7 @@ class Child:
     output: Output = field(default_factory=Output)
     peak: int = 0  # bytes
     silent_since: float = 0.0  # when its connection closed although it lives
+    is_informed: bool = False  # it has weights, and may have found that they are bad
     greeted: bool = False  # it has said `hello`, which it does before it reads train.py
     temporary: tuple[str, ...] = ()  # folders in memory behind its wall; none without one
 
@@ -307,7 +308,9 @@ class Children:
             if kernel.oom_kills() > self.oom_kills:
                 reason = f"the kernel killed {child.name} for want of memory"
                 return AttemptFailed(Failure.out_of_memory, reason)
-            return AttemptFailed(Failure.crashed, f"{child.name} was killed, or killed itself")
+            if child.is_informed:  # another attempt is what it may have wanted
+                return AttemptFailed(Failure.crashed, f"{child.name} was killed, or killed itself")
+            return AttemptFailed(Failure.node_failed, f"{child.name} was killed from outside")
         if code == -signal.SIGTERM:  # Slurm tells all of us at once: see whether we are told, too
             time.sleep(2 * TICK)
             self.check()

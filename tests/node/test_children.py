@@ -105,6 +105,14 @@ def test_what_ends_before_it_has_read_train_py_is_the_nodes_fault(bench: Bench, 
         bench.expect(bench.start(code))
 
 
+def test_who_may_know_its_score_gets_no_other_attempt_by_a_kill(bench: Bench) -> None:
+    scorer = bench.start("os.kill(os.getpid(), signal.SIGKILL)", "the scorer")
+    scorer.is_informed = True
+    with pytest.raises(AttemptFailed, match="the scorer was killed, or killed itself") as caught:
+        bench.expect(scorer)
+    assert caught.value.failure is Failure.crashed
+
+
 def test_messages_come_in_order_and_logs_apart(bench: Bench) -> None:
     child = bench.start(
         "send('hello'); send('log', n=1); send('log', n=2); send('done', n=3); time.sleep(600)"
@@ -135,7 +143,7 @@ def test_last_words_count_even_if_the_child_is_dead_when_they_are_read(bench: Be
         ("sys.exit(3)", "crashed", "the program ended by itself with exit code 3"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed", "the program died of SIGSEGV"),
         ("os.kill(os.getpid(), signal.SIGTERM)", "crashed", "the program died of SIGTERM"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "crashed", "was killed, or killed itself"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "node_failed", "killed from outside"),
         ("os.abort()", "crashed", "SIGABRT"),
         ("os.kill(os.getpid(), 40)", "crashed", "the program died of signal 40"),
         ("b = bytes(1) * (1 << 29); time.sleep(600)", "out_of_memory", "at most 0.25 GB"),

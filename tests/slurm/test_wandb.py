@@ -274,7 +274,9 @@ def test_what_a_killed_pilot_has_logged_is_kept_and_never_finished(
 ) -> None:
     write_task(night.root, program=LINGERING)
     whim = f"task.params.whim=torn:{night.root}/flag"
-    night.start(*where, whim, "cluster.tiers.screen.pilots=1", python_on_nodes(night, NODE))
+    seen = "cluster.sandbox=none"  # the flag lies outside
+    one = "cluster.tiers.screen.pilots=1"
+    night.start(*where, whim, one, seen, python_on_nodes(night, NODE))
     entry = night.a_running_one()
     id = run_of(entry)
     kept = rows_on_a_node(night, id)

@@ -326,6 +326,10 @@ def plain(text: str, limit: int = 2000) -> str:
     return text if len(text) <= limit else "…" + text[-limit:]
 
 
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def one_line(text: str, limit: int = 200) -> str:
     """Untrusted text fit for a table cell: plain, on one line, the beginning kept."""
     line = " ".join(plain(text[: limit * 10], limit * 10).split())

@@ -94,7 +94,7 @@ class Task:
     params: dict[str, Scalar] = field(default_factory=dict)  # the baseline's
     scoring: Scoring = field(default_factory=Scoring)
     limits: Limits = field(default_factory=Limits)
-    keep_checkpoint: str = "none"  # one of KEPT: whose weights stay beside their result
+    keep_checkpoint: str = "none"  # one of CHECKPOINTS: whose weights stay beside their result
     inspection: str = "refuse"  # one of INSPECTIONS: what becomes of a program that breaks rules
 
 
@@ -191,7 +191,7 @@ class Tier:
     constraint: str = ""  # features of nodes; "": the cluster's
 
 
-KEPT = ("none", "decisive", "all")  # decisive: crown tests and certification
+CHECKPOINTS = ("none", "decisive", "all")  # decisive: crown tests and certification
 SANDBOXES = ("auto", "bubblewrap", "none")
 INSPECTIONS = ("refuse", "warn", "none")  # "off" would be false in YAML
 

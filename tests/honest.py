@@ -4,7 +4,6 @@ Each is drawn by a seed of its own, so number 17 of 30 is number 17 of 200. None
 disqualified.
 """
 
-import hashlib
 import json
 import re
 import sysconfig
@@ -16,10 +15,10 @@ from random import Random
 
 import numpy as np
 from honest_facets import CPU, CUDA, ODD_PARAMETERS, Way, edited, facets
-from nodes import LIMITS, Campaign
+from nodes import LIMITS, Campaign, write_prepared
 from numpy.typing import NDArray
 
-from autoresearch.experiment import Attempt, Budget, Json, Scalar
+from autoresearch.experiment import Attempt, Budget, Scalar
 from autoresearch.layout import Layout
 from autoresearch.settings import Scoring, Tier
 
@@ -200,19 +199,9 @@ def words(megabytes: float) -> Iterator[bytes]:
 def write_splits(
     directory: Path, size: Size, tokens: NDArray[np.uint16], lengths: NDArray[np.int32]
 ) -> None:
-    content, splits, start = {"token_bytes.bin": lengths.tobytes()}, {}, 0
+    splits, start = {}, 0
     for split, share in SHARES.items():
         end = start + int(share * len(tokens))
-        content[f"{split}-00000.bin"] = tokens[start:end].tobytes()
-        splits[split] = {"files": [f"{split}-00000.bin"], "tokens": end - start}
+        splits[split] = tokens[start:end]
         start = end
-    directory.mkdir(parents=True)
-    for name, data in content.items():
-        (directory / name).write_bytes(data)
-    files = {
-        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        for name, data in content.items()
-    }
-    manifest: Json = {"schema": 1, "vocabulary": size.vocabulary, "bos": 0}
-    manifest |= {"context": size.scoring.length, "splits": splits, "files": files}
-    (directory / "manifest.json").write_text(json.dumps(manifest, sort_keys=True, indent=1))
+    write_prepared(directory, splits, lengths, size.scoring.length)

@@ -97,22 +97,32 @@ def text(count: int, seed: int) -> NDArray[np.uint16]:
 
 
 def write_data(directory: Path, sizes: Mapping[str, int]) -> None:
-    """Prepared data as `train/prepare.py` writes it, of synthetic text."""
-    directory.mkdir(parents=True)
-    content = {f"{split}-00000.bin": text(n, seed).tobytes()
-               for seed, (split, n) in enumerate(sizes.items())}  # fmt: skip
+    """Prepared data of synthetic text."""
     table = np.full(VOCABULARY, 3, dtype="<i4")
     table[BOS] = 0
-    content["token_bytes.bin"] = table.tobytes()
+    splits = {split: text(n, seed) for seed, (split, n) in enumerate(sizes.items())}
+    write_prepared(directory, splits, table, context=16)
+
+
+def write_prepared(
+    directory: Path,
+    splits: Mapping[str, NDArray[np.uint16]],
+    token_bytes: NDArray[np.int32],
+    context: int,
+) -> None:
+    """Tokens as `train/prepare.py` writes them, one file for each split."""
+    directory.mkdir(parents=True)
+    content = {f"{split}-00000.bin": tokens.tobytes() for split, tokens in splits.items()}
+    content["token_bytes.bin"] = token_bytes.tobytes()
     for name, data in content.items():
         (directory / name).write_bytes(data)
     files = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         for name, data in content.items()
     }
-    splits = {s: {"files": [f"{s}-00000.bin"], "tokens": n} for s, n in sizes.items()}
-    manifest: Json = {"schema": 1, "vocabulary": VOCABULARY, "bos": BOS, "context": 16}
-    manifest |= {"splits": splits, "files": files}
+    listed = {s: {"files": [f"{s}-00000.bin"], "tokens": len(t)} for s, t in splits.items()}
+    manifest: Json = {"schema": 1, "vocabulary": len(token_bytes), "bos": BOS, "context": context}
+    manifest |= {"splits": listed, "files": files}
     (directory / "manifest.json").write_text(json.dumps(manifest, sort_keys=True, indent=1))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from autoresearch.cluster.proposal import AT_MOST, TESTBED, Place, Proposal, TierPlan, shortened
 from autoresearch.cluster.reasons import clock, gigabytes
 from autoresearch.cluster.site import Bounds, Partition
+from autoresearch.experiment import plural
 from autoresearch.hardware import FAKE
 
 WIDTH = 99  # a tier that is offered as a comment has one more
@@ -351,10 +352,6 @@ def partitions(proposal: Proposal) -> Iterator[str]:
         where = f"used by {' and '.join(used[name])}" if name in used else "see above"
         state = f"left out: {why}" if why else where
         yield from bullet(f"{name}: {contents(partition)}, {lasts(partition)}; {state}")
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def contents(partition: Partition) -> str:

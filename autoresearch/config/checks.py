@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from autoresearch.errors import ConfigError, nearest
 from autoresearch.experiment import Scalar
 from autoresearch.settings import (
+    CHECKPOINTS,
     INSPECTIONS,
-    KEPT,
     SANDBOXES,
     Claude,
     Cluster,
@@ -106,7 +106,7 @@ def task_rules(task: Task) -> Iterator[Rule]:
     yield "task.budget", budget, len(given) == 1, "seconds or tokens, and the other one null"
     yield "task.budget", budget, all(value > 0 for value in given), "above 0"
     yield from data_rules(task.data)
-    yield one_of("task.keep_checkpoint", task.keep_checkpoint, KEPT)
+    yield one_of("task.keep_checkpoint", task.keep_checkpoint, CHECKPOINTS)
     yield one_of("task.inspection", task.inspection, INSPECTIONS)
     scoring = task.scoring
     for name in ("rows", "tokens"):

@@ -304,9 +304,10 @@ class Trial:
 
     def is_kept(self) -> bool:
         """Whether the campaign wants this experiment's weights."""
+        wanted = self.node.settings.keep_checkpoint
         record = read_json(self.node.layout.experiment_json(self.experiment.id)) or {}
         is_decisive = record.get("context", {}).get("purpose") in DECISIVE
-        return self.node.settings.keep_checkpoint in ("all", *(["decisive"] if is_decisive else []))
+        return wanted == "all" or (wanted == "decisive" and is_decisive)
 
     def keep(self, weights: int) -> None:
         """Lay the weights beside the result, or say in the log why not: the score is worth more."""

@@ -339,7 +339,8 @@ class Children:
         own = sum(map(kernel.resident, pids))
         child.peak = max(child.peak, own)
         shared = sum(max(0, kernel.shared_memory(pid) - self.given) for pid in pids)
-        return own + shared + kernel.files_in_memory(pids[1:], child.temporary)
+        inside = pids[1:2]  # the first process behind a wall
+        return own + shared + sum(kernel.files_in_memory(pid, child.temporary) for pid in inside)
 
     def _drain(self, child: Child) -> None:
         """Take in all that a dead child printed and said."""

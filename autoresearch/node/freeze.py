@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from autoresearch.node import FROZEN
@@ -10,10 +11,13 @@ PACKAGE = Path(__file__).parent.parent
 TRACKING = "tracking"  # copied as well, but it decides no number: not part of the hash
 
 
-def node_hash(package: Path = PACKAGE) -> str:
-    """SHA-256 over the names and contents of the frozen modules: equal code, equal hash."""
+def node_hash(package: Path = PACKAGE, names: Sequence[str] = FROZEN) -> str:
+    """SHA-256 over the names and contents of the frozen modules: equal code, equal hash.
+
+    Of a campaign's copy `names` are those of its own time. Raises OSError if one is missing.
+    """
     sha256 = hashlib.sha256()
-    for name in FROZEN:
+    for name in names:
         content = (package / name).read_bytes()
         sha256.update(f"{name} {len(content)}\n".encode())
         sha256.update(content)

@@ -114,12 +114,12 @@ def resident(pid: int) -> int:
     return (int(fields[1]) - int(fields[2])) * PAGE if len(fields) > 2 else 0
 
 
-def files_in_memory(pids: Collection[int], folders: Collection[str]) -> int:
-    """Bytes that lie in file systems of their own that the first of `pids` sees at `folders`."""
+def files_in_memory(pid: int, folders: Collection[str]) -> int:
+    """Bytes that lie in file systems of its own that a process sees at `folders`."""
     total = 0
-    for folder in folders if pids else ():
+    for folder in folders:
         with contextlib.suppress(OSError):  # ended
-            seen, ours = Path(f"/proc/{next(iter(pids))}/root{folder}"), Path(folder)
+            seen, ours = Path(f"/proc/{pid}/root{folder}"), Path(folder)
             if ours.exists() and seen.stat().st_dev == ours.stat().st_dev:
                 continue  # the wall does not stand yet
             facts = os.statvfs(seen)

@@ -49,11 +49,13 @@ def main(parent: str, death_signal: str, niceness: str, file_bytes: str, *argv: 
 
 
 class Filter(ctypes.Structure):
+    """`struct sock_fprog` of linux/filter.h."""
+
     _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
 
 def refuse_calls() -> bool:
-    """For this process and all it will start. False if the kernel does not take it."""
+    """For this process and all it will start. False if the kernel takes no filter (seccomp(2))."""
     if os.uname().machine not in REFUSED:
         return True  # no numbers are known
     machine, calls = REFUSED[os.uname().machine]

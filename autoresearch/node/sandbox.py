@@ -62,10 +62,6 @@ class Command:
     env: dict[str, str]
     temporary: tuple[str, ...] = ()
 
-    @property
-    def is_walled(self) -> bool:
-        return bool(self.temporary)
-
 
 def command(kind: str, argv: tuple[str, ...], scratch: Path, threads: int) -> Command:
     """Wrap `argv` so that it may write to `scratch` only. `kind` is what `choose` has answered.

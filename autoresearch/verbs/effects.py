@@ -2,6 +2,7 @@
 
 import argparse
 
+from autoresearch.experiment import plural
 from autoresearch.history import History
 from autoresearch.lessons import of_campaign
 from autoresearch.names import candidate_named
@@ -24,7 +25,7 @@ def main(options: argparse.Namespace) -> int:
         print(effects.text())
         if effects.rows < FEW and is_new(history, programs, program):
             print(
-                f"{find.plural(effects.rows, 'candidate')} of this program alone; "
+                f"{plural(effects.rows, 'candidate')} of this program alone; "
                 "--program baseline shows what was tried of the program as it was given"
             )
     return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from autoresearch.entry import Entry
 from autoresearch.errors import CampaignError
-from autoresearch.experiment import Candidate, State
+from autoresearch.experiment import Candidate, State, plural
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout
@@ -70,7 +70,3 @@ def running(history: History) -> str:
 
 def running_count(history: History) -> int:
     return sum(entry.state is State.running for entry in history.active.values())
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"

@@ -7,13 +7,14 @@ from pathlib import Path
 from autoresearch.cluster.interface import Phase
 from autoresearch.cluster.table import connect
 from autoresearch.collect import jobs
+from autoresearch.experiment import plural
 from autoresearch.history import History
 from autoresearch.journal import replay
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.lease import is_held
 from autoresearch.opening import effective, existing
 from autoresearch.verbs.answer import answer
-from autoresearch.verbs.find import plural, running, running_count
+from autoresearch.verbs.find import running, running_count
 
 
 def main(options: argparse.Namespace) -> int:

@@ -15,14 +15,14 @@ from pathlib import Path
 from autoresearch.asking import OUTSIDE, open_asks
 from autoresearch.drafts import Bench, read
 from autoresearch.errors import CampaignError, ConfigError
-from autoresearch.experiment import Json, Wave, digest
+from autoresearch.experiment import Json, Wave, digest, plural
 from autoresearch.inspection import remarked
 from autoresearch.layout import link_once, read_json, write_atomically
 from autoresearch.lease import is_held
 from autoresearch.programs import Programs
 from autoresearch.spending import allowance, reserve
 from autoresearch.verbs.answer import SCHEMA
-from autoresearch.verbs.find import Campaign, plural
+from autoresearch.verbs.find import Campaign
 
 LARGEST = 10_000  # experiments of a wave where no bound of the budget says less
 

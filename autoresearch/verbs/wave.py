@@ -11,7 +11,7 @@ from pathlib import Path
 from autoresearch import strict
 from autoresearch.drafts import Unusable, few
 from autoresearch.errors import ConfigError
-from autoresearch.experiment import Wave
+from autoresearch.experiment import Wave, plural
 from autoresearch.inspection import remarked
 from autoresearch.verbs import find
 from autoresearch.verbs.answer import answer
@@ -87,7 +87,7 @@ def refuse(options: argparse.Namespace, problems: list[str]) -> int:
     """All that is wrong: one line that sums it up, then a line each."""
     if options.json and options.check:
         answer({"ok": False, "problems": problems})
-    count = find.plural(len(problems), "problem")
+    count = plural(len(problems), "problem")
     lines = [f"autoresearch: {options.file} has {count}:", *few(problems)]
     print(*lines, sep="\n  ", file=sys.stderr)
     return 1

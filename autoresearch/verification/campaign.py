@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoresearch.errors import CampaignError, DataError
+from autoresearch.experiment import plural
 from autoresearch.layout import Layout
 from autoresearch.node.data import manifest_id
 from autoresearch.verification.chain import journal
 from autoresearch.verification.decisions import decisions
 from autoresearch.verification.evidence import Evidence, gather
-from autoresearch.verification.findings import Report, plural
+from autoresearch.verification.findings import Report
 from autoresearch.verification.frozen import frozen
 from autoresearch.verification.results import Reading, results
 from autoresearch.verification.signatures import signatures

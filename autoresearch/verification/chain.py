@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoresearch.errors import RecordError
+from autoresearch.experiment import plural
 from autoresearch.journal import (
     HEAD,
     End,
@@ -16,7 +17,7 @@ from autoresearch.journal import (
 )
 from autoresearch.layout import Layout
 from autoresearch.verification.evidence import Evidence
-from autoresearch.verification.findings import Check, plural, should
+from autoresearch.verification.findings import Check, should
 
 CLAIM = "chained in the journal without a gap, none after the end"
 

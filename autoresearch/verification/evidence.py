@@ -6,7 +6,6 @@ read; what precedes it (a result), afterwards. So nothing is amiss with a campai
 
 import ast
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from autoresearch.experiment import Attempt, Experiment, Json, Result
 from autoresearch.history import History
 from autoresearch.journal import accepted, replay, segments
 from autoresearch.layout import Layout
+from autoresearch.node.freeze import node_hash
 from autoresearch.opening import read_settings
 from autoresearch.settings import Settings
 from autoresearch.sources import Sources
@@ -133,15 +133,11 @@ def code_hash(layout: Layout) -> str | None:
     package = layout.node / "autoresearch"
     if not package.is_dir():
         return None
-    names, sha256 = frozen_names(package), hashlib.sha256()
-    for name in names:
-        try:
-            content = (package / name).read_bytes()
-        except OSError:
-            return ""
-        sha256.update(f"{name} {len(content)}\n".encode())
-        sha256.update(content)
-    return sha256.hexdigest() if names else ""
+    names = frozen_names(package)
+    try:
+        return node_hash(package, names) if names else ""
+    except OSError:
+        return ""
 
 
 # ---- experiments and results -----------------------------------------------------------------

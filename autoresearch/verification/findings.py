@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from autoresearch.experiment import Json, one_line
+from autoresearch.experiment import Json, one_line, plural
 
 T = TypeVar("T")
 
@@ -58,10 +58,6 @@ class Report:
         yield from (f"note   {note}" for note in self.notes)
         count = len(self.complaints)
         yield f"{plural(count, 'complaint')}" if count else "Nothing is wrong"
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def should(where: str, what: str, expected: object, found: object) -> str:

@@ -8,10 +8,9 @@ from pathlib import Path
 from autoresearch.errors import AutoresearchError
 from autoresearch.experiment import Cell, State, digest
 from autoresearch.layout import read_json
+from autoresearch.node.freeze import TRACKING
 from autoresearch.verification.evidence import Evidence, frozen_names, read_experiment
 from autoresearch.verification.findings import Check, check, differing, should
-
-TRACKING = "tracking"  # copied to the node as well, but it decides no number
 
 
 def frozen(evidence: Evidence) -> Iterator[Check]:

@@ -201,5 +201,5 @@ def test_a_walls_programs_end_by_signals_as_others_do(tmp_path: Path) -> None:
     argv = (sys.executable, "-c", "import os; os.kill(os.getpid(), 11)")
     command = sandbox.command("bubblewrap", argv, tmp_path, threads=1)
     done = subprocess.run(command.argv, env=command.env, capture_output=True, check=False)
-    assert command.is_walled
+    assert command.temporary
     assert done.returncode == 128 + 11

@@ -70,7 +70,7 @@ class Demo:
         return answer
 
 
-@pytest.fixture(scope="module", params=["claude", "mixed"])
+@pytest.fixture(scope="module", params=["claude", pytest.param("mixed", marks=pytest.mark.slow)])
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Demo:
     return Demo(tmp_path_factory.mktemp(request.param), request.param, STORY)
 

@@ -276,7 +276,8 @@ def test_what_a_killed_pilot_has_logged_is_kept_and_never_finished(
     whim = f"task.params.whim=torn:{night.root}/flag"
     seen = "cluster.sandbox=none"  # the flag lies outside
     one = "cluster.tiers.screen.pilots=1"
-    night.start(*where, whim, one, seen, python_on_nodes(night, NODE))
+    again = "+cluster.options.nodelist=h100-02"  # the next pilot finds what the killed one has left
+    night.start(*where, whim, one, seen, again, python_on_nodes(night, NODE))
     entry = night.a_running_one()
     id = run_of(entry)
     kept = rows_on_a_node(night, id)

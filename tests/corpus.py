@@ -36,7 +36,10 @@ ctypes.CDLL(None).syscall(keyctl, 1, None)
 os.execv(sys.argv[1], sys.argv[1:])
 """
 LOGIN = (sys.executable, "-c", JOIN)
-STORES = (Path("/tmp/attack-weights.pt"), Path("/dev/shm/attack-weights.pt"))
+STORES = tuple(
+    Path(f"{name}.pt")
+    for name in ("/tmp/attack-weights", "/dev/shm/attack-weights", "/tmp/compiled/weights")
+)
 KEY = {"WANDB_API_KEY": "a key that no program should see"}
 
 Edits = Sequence[tuple[str, str, str]]  # file below node/autoresearch/, old text, new text
@@ -251,14 +254,15 @@ DEFENCES: Mapping[str, Edits] = {
     "copies": [
         (
             ATTEMPT,
-            "own = sealed_copy(weights)",
-            "own = os.dup(weights)\n        os.lseek(own, 0, 0)",
+            "own = sealed_copy(descriptor)",
+            "own = os.dup(descriptor)\n        os.lseek(own, 0, 0)",
         )
     ],
     "pause": [(ATTEMPT, "self.children.pause(other)", "pass")],
     # clock and data
     "clock": [(ATTEMPT, "budget.seconds + self.limits.grace_seconds", "budget.seconds + 60")],
     "sealed": [(ATTEMPT, "or not is_sealed(done.descriptors[0])", "")],
+    "seal of compiled code": [("node/compiled.py", "is_sealed(descriptor) and ", "")],
     "seal": [("node/data.py", "        seal(descriptor)\n", "")],
     "loading": [(QUESTIONS, "time.monotonic() + seconds, slow", "time.monotonic() + 100, slow")],
     # the wall

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from autoresearch.hardware import is_fake
 from autoresearch.layout import Layout, read_json
 from autoresearch.node import device, sandbox, scoring
 from autoresearch.node.children import Child, Children
+from autoresearch.node.compiled import Compiled, Key
 from autoresearch.node.data import Prepared, Tokens
 from autoresearch.node.failure import AttemptFailed, SickNode
 from autoresearch.node.freeze import node_hash
@@ -53,6 +54,7 @@ class Held:
         self.code = node_hash()
         self.token_bytes = self.prepared.token_bytes()
         self.training = self.prepared.seal_training_tokens()
+        self.compiled = Compiled()
         self.splits = {Split.validation: self.prepared.tokens(Split.validation)}
 
     def tokens(self, split: Split) -> Tokens:
@@ -188,7 +190,7 @@ class Trial:
         command = sandbox.command(self.node.settings.sandbox, HARNESS, folder, tier.threads)
         child = self.children.start(name, command, folder)
         task: Json = {
-            "role": "program" if name == PROGRAM else "scorer",
+            "role": self.part(child)[1],
             "program": str(path),
             "parameters": dict(self.experiment.candidate.overrides),
             "vocabulary": self.node.data.vocabulary,
@@ -198,8 +200,23 @@ class Trial:
             "threads": tier.threads,
             "device": self.node.torch_device,
         }
-        self.children.tell(child, Message("task", task))
+        self.hand(child, Message("task", task), self.node.data.compiled.of(self.part(child)))
         return child
+
+    def part(self, child: Child) -> Key:
+        role = "program" if child.name == PROGRAM else "scorer"
+        return self.experiment.candidate.program, role
+
+    def hand(self, child: Child, message: Message, descriptor: int | None) -> None:
+        """Send a copy of a file along: whoever shares one can send messages by its locks."""
+        if descriptor is None:
+            self.children.tell(child, message)
+            return
+        own = sealed_copy(descriptor)
+        try:
+            self.children.tell(child, replace(message, descriptors=(own,)))
+        finally:
+            os.close(own)
 
     def set_up(self, program: Child, scorers: list[Child]) -> None:
         """Until the clock can start; in seconds, nobody else may be at work by then."""
@@ -217,7 +234,7 @@ class Trial:
         built = self.children.expect(program, "built", deadline, late(program))
         self.progress.note(parameters=built.scalars("parameters"), weights=built.count("weights"))
         self.tell_start()
-        self.children.expect(program, "ready", deadline, late(program))
+        self.await_ready(program, deadline, late(program))
         if self.in_seconds:
             for scorer in scorers:
                 self.await_scorer(scorer, deadline, late(scorer))
@@ -225,8 +242,15 @@ class Trial:
     def await_scorer(self, scorer: Child, deadline: float, late: AttemptFailed) -> None:
         """Until a scorer has warmed up on synthetic tokens."""
         self.check_device(self.children.expect(scorer, "hello", deadline, late))
-        self.children.expect(scorer, "ready", deadline, late)
+        self.await_ready(scorer, deadline, late)
         self.warm.add(scorer.name)
+
+    def await_ready(self, child: Child, deadline: float, late: AttemptFailed) -> None:
+        """Until a child has nothing left to compile; what it has compiled serves the next."""
+        ready = self.children.expect(child, "ready", deadline, late)
+        if not self.node.data.compiled.take(self.part(child), ready.descriptors):
+            reason = "compiled code should come as one sealed file of bounded size"
+            raise AttemptFailed(Failure.disqualified, reason)
 
     def check_device(self, hello: Message) -> None:
         facts = {"name": device.cpu_name(), **hello.scalars("device")}
@@ -280,7 +304,8 @@ class Trial:
         for scorer in scorers:
             if scorer.name not in self.warm:
                 self.await_scorer(scorer, deadline, late)
-            self.deliver(scorer, weights)
+            scorer.is_informed = True
+            self.hand(scorer, Message("weights"), weights)
         ask = Questions(
             self.children, self.node.data.vocabulary, self.limits.load_seconds, deadline, late
         )
@@ -323,15 +348,6 @@ class Trial:
         except OSError as error:
             path.unlink(missing_ok=True)
             self.remark = f"--- the referee ---\nthe weights were not kept: {error.strerror}\n"
-
-    def deliver(self, scorer: Child, weights: int) -> None:
-        """Each scorer gets a copy: whoever shares a file can send messages by its locks."""
-        own = sealed_copy(weights)
-        scorer.is_informed = True
-        try:
-            self.children.tell(scorer, Message("weights", descriptors=(own,)))
-        finally:
-            os.close(own)
 
     def take_log(self, child: Child, message: Message) -> None:
         values, tokens = message.scalars("values"), message.count("tokens")

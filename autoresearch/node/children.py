@@ -28,6 +28,7 @@ LOOK_SHARE = 0.01  # of our time goes into looking at processes and memory ...
 LOOK_LIMIT = 3.0  # ... or more, for between two looks there are at most so many seconds
 PAUSE_PATIENCE = 10.0  # seconds until a child that is stopped has stopped
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
+BRINGERS = ("ready", "done")  # messages that may bring a descriptor
 INBOX_LIMIT = 1000  # messages nobody has asked for yet
 KEPT_OUTPUT = 1 << 15  # bytes of the beginning, and of the end, that the log keeps
 # What a child may claim about its own end; the other failures are the referee's to find.
@@ -247,9 +248,9 @@ class Children:
             self._lied(child, "messages came that nobody had asked for")
 
     def _check_descriptors(self, child: Child, message: Message) -> None:
-        """Only `done` may bring some, and that once: ours are few, and every attempt needs them."""
+        """Few may bring some, and one at a time: ours are few, and every attempt needs them."""
         if message.descriptors and (
-            message.kind != "done" or any(other.descriptors for other in child.inbox)
+            message.kind not in BRINGERS or any(other.descriptors for other in child.inbox)
         ):
             message.close()
             self._lied(child, f"'{message.kind:.50}' should bring no descriptors, but did")

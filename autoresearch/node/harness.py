@@ -27,7 +27,9 @@ from torch import Tensor, nn
 
 from autoresearch.errors import ConfigError, nearest
 from autoresearch.experiment import Failure, Json, Scalar
+from autoresearch.node import compiled
 from autoresearch.node.kernel import memory_file, seal
+from autoresearch.node.order import Order
 from autoresearch.node.wire import ENTRY_LIMIT, NUMBER_LIMIT, Connection, Message
 
 PROGRAM = "train.py"
@@ -39,33 +41,6 @@ AHEAD = 2  # batches a GPU may lag behind the loop that feeds it
 
 class Diverged(ArithmeticError):  # noqa: N818 - it reports a fact, not a fault
     """The loss or the weights are no longer finite."""
-
-
-class Order:
-    """Rows of training tokens in an order that depends on the seed alone, epoch after epoch."""
-
-    def __init__(self, tokens: NDArray[np.uint16], context: int, seed: int) -> None:
-        self.tokens = tokens
-        self.context = context
-        self.rows = (len(tokens) - 1) // context
-        if self.rows < 1:
-            raise ConfigError(
-                f"the training split should hold more than {context} tokens, but has {len(tokens)}"
-            )
-        self.seed = seed
-        self.epoch = 0
-        self.ahead = np.empty(0, dtype=np.intp)
-
-    def take(self, count: int) -> NDArray[np.int64]:
-        """(count, context + 1) the next rows."""
-        while len(self.ahead) < count:
-            shuffled = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
-            self.ahead = np.concatenate([self.ahead, shuffled])
-            self.epoch += 1
-        rows, self.ahead = self.ahead[:count], self.ahead[count:]
-        places = rows[:, None] * self.context + np.arange(self.context + 1)
-        taken: NDArray[np.int64] = self.tokens[places].astype(np.int64)
-        return taken
 
 
 class Run:
@@ -103,7 +78,7 @@ class Run:
         """Say that set-up is done; returns when the referee has started the clock."""
         if self._order is not None:
             raise ConfigError(f"{READY_ONCE}, but called it twice")
-        self._connection.send(Message("ready"))
+        self._connection.send(Message("ready", descriptors=compiled.pack()))
         start = self._connection.receive()
         self._started = start.number("started")
         self._seconds = start.number("seconds") if start.fields["seconds"] is not None else None
@@ -265,6 +240,7 @@ class Harness:
         torch.set_num_threads(task.count("threads"))
         self.device = torch.device(task.text("device"))
         connection.send(Message("hello", {"device": device_facts(self.device)}))
+        compiled.unpack(task.descriptors)
         self.seed = task.count("seed")
         self.vocabulary, self.context = task.count("vocabulary"), task.count("context")
         seed_everything(self.seed)
@@ -312,7 +288,7 @@ class Harness:
         self.logits(rng.integers(0, self.vocabulary, shape).astype(np.int64))
         if self.device.type == "cuda":
             torch.cuda.empty_cache()  # the program needs it more
-        self.connection.send(Message("ready"))
+        self.connection.send(Message("ready", descriptors=compiled.pack()))
         weights = self.connection.receive()
         with os.fdopen(weights.descriptors[0], "rb") as file:
             state = torch.load(file, map_location=self.device, weights_only=True)

@@ -25,13 +25,17 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 from autoresearch.errors import ConfigError, nearest
-from autoresearch.node import kernel
+from autoresearch.node import compiled, kernel
 from autoresearch.settings import SANDBOXES
 
 AUTO, BUBBLEWRAP, NONE = SANDBOXES
 BWRAP = "bwrap"
 
-KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+COMPILERS = ("CC", "CXX")
+KEPT = (
+    *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH"),
+    *COMPILERS,
+)
 LEFT_OUT = ("CUDA_CACHE_PATH",)  # where programs would leave compiled code for each other
 KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "CONDA_PREFIX")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -41,10 +45,12 @@ SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/sys"
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "OpenCL", "vulkan")
 GPUS = ("nvidia*", "nvidia-caps", "kfd", "dri")  # below /dev
 PACKAGES = ("torch", "numpy")  # with what lies beside them
+TOOLS = ("cc", "gcc", "g++", "clang", "as", "ld")  # what torch's compilers call
 # Of Python's own files those full of prose: `prepare source=stdlib` makes its text of them.
 PROSE = ("idlelib", "lib2to3", "pydoc_data", "test", "turtledemo")
 TEMPORARY = ("/tmp", "/dev/shm")  # noqa: S108 - fresh ones, in memory
 TEMPORARY_BYTES = 1 << 30  # of each, and of the program's own folder
+COMPILED = Path(TEMPORARY[0], "compiled")  # the same in every attempt: Triton notes whole paths
 APART = ("user", "ipc", "pid", "net", "uts", "cgroup-try")  # namespaces of the program's own
 REMEMBERED = 86400.0  # seconds
 PROBE_SECONDS = 300.0  # importing torch from a cold file server
@@ -70,6 +76,7 @@ def command(kind: str, argv: tuple[str, ...], scratch: Path, threads: int) -> Co
     """
     env = environment(os.environ, scratch, threads)
     if kind == BUBBLEWRAP:
+        env |= compiled.environment(COMPILED)
         return Command((*wall(scratch), *argv), env, (*TEMPORARY, str(scratch)))
     if kind == NONE:
         return Command(argv, env)
@@ -206,12 +213,12 @@ def software() -> list[str]:
     Of this package the frozen copy alone, not the campaign beside it.
     """
     found = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_exec_prefix)}
-    found |= set(places(PACKAGES))
+    found |= {*places(PACKAGES), *tools()}
     found |= {Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path}
     found.add(Path(__file__).parents[1])  # as PYTHONPATH has it: a replay's is a link
     found |= {path.resolve() for path in found}
     kept = [path for path in found if path.is_dir() and not is_system(path)]
-    return sorted(map(str, kept))
+    return sorted(str(path) for path in kept if path.is_absolute() and not is_private(path))
 
 
 def places(packages: Iterable[str]) -> Iterator[Path]:
@@ -219,6 +226,20 @@ def places(packages: Iterable[str]) -> Iterator[Path]:
     for name in packages:
         with suppress(PackageNotFoundError):
             yield Path(str(distribution(name).locate_file("")))
+
+
+def tools() -> Iterator[Path]:
+    """The folders of compilers, which a module may have brought."""
+    for name in (*TOOLS, *(os.environ.get(name, "") for name in COMPILERS)):
+        if name and (found := shutil.which(name)):
+            yield Path(found).parent.parent
+            yield Path(found).resolve().parent.parent
+
+
+def is_private(path: Path) -> bool:
+    """Whether the user's home would be seen with it."""
+    home = Path(os.environ.get("HOME", "/"))
+    return home.is_relative_to(path) or home.resolve().is_relative_to(path)
 
 
 def is_system(path: Path) -> bool:
@@ -246,4 +267,5 @@ def environment(outer: Mapping[str, str], scratch: Path, threads: int) -> dict[s
     # A new HOME would hide packages installed with `pip install --user`.
     python = {"PYTHONUSERBASE": site.getuserbase(), "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
     # torch's compiler names a folder after the user, who has no name where there is no /etc/passwd.
-    return {**kept, **home, **counts, **python, "USER": "program"}
+    made = compiled.environment(scratch / COMPILED.name)
+    return {**kept, **home, **counts, **python, **made, "USER": "program"}

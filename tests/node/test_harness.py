@@ -17,8 +17,9 @@ from nodes import PROGRAM, VOCABULARY, text
 
 from autoresearch.errors import ConfigError
 from autoresearch.experiment import Failure, Scalar
-from autoresearch.node import harness, kernel
-from autoresearch.node.harness import Diverged, Order, Run
+from autoresearch.node import compiled, harness, kernel
+from autoresearch.node.harness import Diverged, Run
+from autoresearch.node.order import Order
 from autoresearch.node.wire import Connection, Message
 
 CPU = torch.device("cpu")
@@ -90,7 +91,9 @@ class Referee:
 
 
 @pytest.fixture
-def referee() -> Iterator[Referee]:
+def referee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Referee]:
+    for name, folder in compiled.environment(tmp_path).items():
+        monkeypatch.setenv(name, folder)
     referee = Referee()
     yield referee
     referee.connection.close()

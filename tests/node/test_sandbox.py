@@ -194,6 +194,32 @@ def test_no_more_of_the_environment_than_without_a_wall(spied: dict[str, Any]) -
     assert set(spied["environment"]) <= {*allowed, "PWD"}
 
 
+def test_a_compiler_that_a_module_brought_is_seen_and_a_home_with_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for root in ("module", "home"):
+        (tmp_path / root / "bin").mkdir(parents=True)
+        (tmp_path / root / "secret").touch()
+    compiler, own = tmp_path / "module" / "bin" / "gcc", tmp_path / "home" / "bin" / "clang"
+    for path in (compiler, own):
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{compiler.parent}:{own.parent}", prepend=os.pathsep)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}/home:.")
+    assert str(tmp_path / "module") in sandbox.software()
+    assert str(tmp_path / "home") not in sandbox.software()
+    assert "." not in sandbox.software()
+    if problem := sandbox.problem():
+        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    script = 'gcc && test ! -e "$0"'
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    argv = ("sh", "-c", script, str(tmp_path / "home" / "secret"))
+    command = sandbox.command("bubblewrap", argv, scratch, threads=1)
+    assert subprocess.run(command.argv, env=command.env, check=False).returncode == 0
+
+
 def test_a_walls_programs_end_by_signals_as_others_do(tmp_path: Path) -> None:
     """Seen in exit codes: 128 and the signal's number."""
     if sandbox.problem():

@@ -2,7 +2,6 @@
 
 import builtins
 import re
-import time
 from pathlib import Path
 
 import bigram
@@ -333,12 +332,3 @@ def test_what_is_too_long_to_be_a_program_is_not_looked_at(policy: str) -> None:
 def test_programs_that_are_run_all_the_same_are_told_by_name() -> None:
     versions = [Version("a" * 64, (), "", remarks=(SAID, "line 6")), Version("b" * 64, (), "")]
     assert remarked(versions) == [f"program {'a' * 12} {SAID}", f"program {'a' * 12} line 6"]
-
-
-def test_a_look_is_fast() -> None:
-    def seconds() -> float:
-        start = time.process_time()
-        inspect(TRAIN)
-        return time.process_time() - start
-
-    assert min(seconds() for _ in range(5)) < 0.05

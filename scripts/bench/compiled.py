@@ -42,7 +42,7 @@ def run(root: Path, gpus: int, runs: int, edits: list[tuple[str, str, str]]) -> 
     campaign.code = freeze.node_hash(campaign.layout.node / "autoresearch")
     program, values = PROGRAM.replace(MADE, COMPILED), {**SMALL, "compile": False}
     attempts = [campaign.queue(program, values, number=n) for n in range(1, runs + 1)]
-    campaign.run()
+    campaign.start("p1").communicate()
     results = [campaign.result(attempt) for attempt in attempts]
     for result in results:
         if result.bpb is None:

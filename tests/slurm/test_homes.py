@@ -27,6 +27,7 @@ def night(quiet_testbed: Testbed, tmp_path: Path) -> Iterator[Night]:
     night.leave()
 
 
+@pytest.mark.slow
 def test_the_demo_runs_over_two_types_of_gpu(night: Night, tmp_path: Path) -> None:
     """Screened on one, crowned and certified on the other; no number of one beside the other's."""
     night.more = {"AUTORESEARCH_DATA": str(tmp_path / "data")}

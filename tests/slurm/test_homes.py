@@ -1,6 +1,7 @@
 """The controller's three homes on a real Slurm: a login node, a job that requeues itself, cron."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -77,6 +78,30 @@ def test_a_controller_in_a_job_requeues_itself_until_the_campaign_has_ended(nigh
     assert all(entry.state is State.finished for entry in history.entries.values())
     assert all(entry.attempt == 1 for entry in history.entries.values())
     assert said.count("left; pilots go on") == history.controllers - 1
+
+
+def test_a_controller_told_to_leave_before_it_listens_is_queued_again(tmp_path: Path) -> None:
+    """Python may take long to start where everybody starts it."""
+    (tmp_path / "bin").mkdir()
+    for name, line in {
+        "autoresearch": f"touch {tmp_path}/begun; exec sleep 60",
+        "scontrol": f'echo "$@" >>{tmp_path}/asked; exit 1',
+    }.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    env = os.environ | {"AUTORESEARCH_VENV": str(tmp_path), "SLURM_JOB_ID": "17"}
+    job = subprocess.Popen(["bash", ROOT / "slurm" / "campaign.sbatch"], cwd=tmp_path, env=env)
+    until((tmp_path / "begun").exists, 30)
+    until(lambda: catches(job.pid, signal.SIGUSR1), 30)
+    job.send_signal(signal.SIGUSR1)
+    assert job.wait(30) == 128 + signal.SIGUSR1
+    assert (tmp_path / "asked").read_text() == "requeue 17\n"
+
+
+def catches(pid: int, number: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    [caught] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def test_a_controller_that_only_looks_in_brings_a_campaign_to_its_end(night: Night) -> None:

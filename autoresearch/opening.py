@@ -254,7 +254,8 @@ def remarks(campaign: Campaign) -> list[str]:
     if campaign.settings.task.inspection == NONE:
         return []
     found = inspect(campaign.sources.read(campaign.history.baseline.program))
-    return few([f"the baseline's train.py {remark.words}" for remark in found])
+    told = "taken all the same, the baseline's train.py breaks a rule:"
+    return few([f"{told} {remark.words}" for remark in found])
 
 
 def cell(settings: Settings, tier: str, code: str) -> Cell:

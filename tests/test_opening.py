@@ -108,7 +108,8 @@ def test_what_the_users_own_program_does_is_told_and_never_refused(
     campaign = opening.start(replace(settings, task=task))
     remarks = opening.remarks(campaign)
     line = PROGRAM.count("\n") + 1
-    first = f"the baseline's train.py line {line} imports os: a program reads and writes no files"
+    told = "taken all the same, the baseline's train.py breaks a rule:"
+    first = f"{told} line {line} imports os: a program reads and writes no files"
     assert remarks[:1] == [first][:count]
     assert remarks[5:] == ["… and 4 more of this kind"][:count]
     close(campaign)

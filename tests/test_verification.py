@@ -103,7 +103,7 @@ def test_nothing_is_wrong_with_a_campaign_that_nobody_has_touched(
     assert count["crowns"] == 2 * len(history.crowns) > 0
     assert count["certificates"] == 2 * len(history.certifications) > 0
     assert (count["champions"], count["test"]) == (sum(t.crowned for t in history.crowns), 6)
-    assert all(count[name] for name in count if name not in ("peak", "signatures"))
+    assert all(count[name] for name in count if name not in ("peak", "signatures", "weights"))
     assert any("unprotected" in note for note in report.notes)
 
 
@@ -219,6 +219,11 @@ def a_result_removed(layout: Layout) -> Iterator[str]:
     attempt = scored(layout)
     layout.result(attempt).unlink()
     yield f"{attempt.experiment}/attempt-1/result.json: should be there, for the journal has"
+
+
+def weights_that_were_not_kept(layout: Layout) -> Iterator[str]:
+    layout.checkpoint(scored(layout)).write_bytes(b"weights")
+    yield "/attempt-1/weights.pt: SHA-256 should be none, but is"
 
 
 def a_probe(layout: Layout) -> Iterator[str]:
@@ -453,6 +458,7 @@ FORGERIES = (
         a_score_below_zero,
         a_failure_made_a_score,
         a_result_removed,
+        weights_that_were_not_kept,
         a_probe,
     ),
     *(a_leak, a_probe_left_out, a_thousand_times_the_tokens, tokens_that_are_no_rows),

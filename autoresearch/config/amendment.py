@@ -48,9 +48,9 @@ GROUPS = ("budget", "planner", "claude", "tracker")  # may be chosen anew as a w
 
 REASONS = {
     "judge": "the error rate and its seeds were promised at the start",
-    "task": "numbers from before and after would not be comparable",
+    "task": "numbers from before and after would not be comparable, or their record of one kind",
     "search": "what has been proposed and promoted so far rests on it",
-    "cluster": "numbers from before and after would not be of one cell",
+    "cluster": "numbers from before and after would not be of one cell, or not equally protected",
     "seed": "all seeds of the campaign derive from it",
     "name": "it names the campaign",
     "dir": "it is where the campaign lies",

@@ -114,7 +114,8 @@ def summarize(
         end_reason=history.ended,
         pilots_busy=len(busy),
         pilots=len(history.live_pilots()),
-        notices=(*notices, *remarked(history)),
+        notices=tuple(notices),
+        remarks=tuple(remarked(history)),
         training={k: v for k, v in (training or {}).items() if k in history.active},
         lost=dict(history.retries),
         avoided={

@@ -52,6 +52,8 @@ def show(view: View, console: Console) -> None:
         console.print(Text(fetching(view), style="dim"), soft_wrap=True)
     if view.is_unprotected:
         console.print(Text(UNPROTECTED, style="yellow"))
+    for remark in view.remarks:
+        console.print(Text(one_line(remark), style="yellow"), soft_wrap=True)
     console.print(noise_table(view))
     for place in view.places:
         standings = ranked(view, place)
@@ -350,10 +352,9 @@ def training(view: View) -> Table:
 
 
 def notices(view: View) -> list[Text]:
-    """What the cluster lets people know; nothing once the campaign has ended."""
-    if view.state == "ended":
-        return []
-    return [Text(one_line(notice), style="yellow") for notice in view.notices]
+    """What people should know; what the cluster says not once the campaign has ended."""
+    passing = () if view.state == "ended" else view.notices
+    return [Text(one_line(notice), style="yellow") for notice in (*passing, *view.remarks)]
 
 
 def bars(view: View) -> Table:

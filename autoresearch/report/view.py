@@ -144,6 +144,7 @@ class View:
     pilots_busy: int = 0
     pilots: int = 0
     notices: tuple[str, ...] = ()  # what the cluster and W&B let people know
+    remarks: tuple[str, ...] = ()  # on programs that ran although their texts break rules
     training: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # as W&B shows it
     lost: Mapping[str, int] = field(default_factory=dict)  # attempts, by the machine's failures
     avoided: Mapping[str, int] = field(default_factory=dict)  # nodes that failed too often
@@ -151,7 +152,7 @@ class View:
     @property
     def is_unprotected(self) -> bool:
         """Whether some number here rests on trust in the program."""
-        return any(row.is_finished and not row.protected for row in self.rows)
+        return any(row.bpb is not None and not row.protected for row in self.rows)
 
     @property
     def long_setups(self) -> list[float]:

@@ -5,6 +5,8 @@ settings, and one pilot. The journal is not touched, so this is safe while a con
 """
 
 import argparse
+import hashlib
+import math
 import os
 import secrets
 import sys
@@ -18,10 +20,10 @@ from autoresearch.cluster.table import connect
 from autoresearch.collect import read_result
 from autoresearch.dispatch import freeze, log_folder, settled
 from autoresearch.errors import CampaignError
-from autoresearch.experiment import Attempt, Experiment, Json, Result, one_line
+from autoresearch.experiment import Attempt, Experiment, Json, Result, Split, one_line
 from autoresearch.history import History
 from autoresearch.journal import now
-from autoresearch.layout import Layout
+from autoresearch.layout import Layout, read_json
 from autoresearch.placement import life
 from autoresearch.settings import NodeSettings, Tracker
 from autoresearch.verbs import find
@@ -30,15 +32,26 @@ from autoresearch.verbs.answer import answer
 
 def main(options: argparse.Namespace) -> int:
     campaign = find.read(options.directory)
-    experiment, tier = chosen(campaign, options.experiment)
-    weights = kept(campaign, experiment) if options.score_only else None
+    weights: Path | None = None
+    if options.score_only:
+        experiment, tier, weights = kept(campaign, options.experiment)
+    else:
+        experiment, tier = chosen(campaign, options.experiment)
     result = again(campaign, experiment, tier, weights)
     compared = compare(experiment, recorded(campaign.history, experiment, tier), result)
     if options.json:
         answer(compared)
     else:
         print(sentence(compared))
-    return 0 if result.failure is None else 1
+    is_other = weights is not None and abs(compared["difference"] or 0) > rounding(campaign)
+    if is_other:
+        print("the same weights should have the same score, but have another", file=sys.stderr)
+    return 0 if result.failure is None and not is_other else 1
+
+
+def rounding(campaign: find.Campaign) -> float:
+    """Bits per byte that two scorings of the same weights may differ by (bytes per token >= 1)."""
+    return campaign.settings.task.scoring.mean_tolerance / math.log(2)
 
 
 def chosen(campaign: find.Campaign, name: str) -> tuple[Experiment, str]:
@@ -61,17 +74,38 @@ def recorded(history: History, experiment: Experiment, tier: str) -> float | Non
     return history.scores(experiment.candidate, tier, experiment.split).get(experiment.seed)
 
 
-def kept(campaign: find.Campaign, experiment: Experiment) -> Path:
-    """The weights of its last attempt. Raises CampaignError if they were not kept."""
-    entry = campaign.history.entries.get(experiment.id)
-    attempt = entry.current if entry else Attempt(experiment.id, 1)
-    path = campaign.layout.checkpoint(attempt)
-    if not path.exists():
+def kept(campaign: find.Campaign, name: str) -> tuple[Experiment, str, Path]:
+    """An experiment whose weights were kept, with its tier; `champion`: any that it won by.
+
+    Raises CampaignError if there are none, or others than the referee has kept.
+    """
+    history, layout = campaign.history, campaign.layout
+    if name == "champion":
+        splits = [(tier, split) for tier in history.tiers for split in Split]
+        entries = [e for at in splits for e in history.of_candidate(history.champion, *at)]
+    else:
+        entries = [find.entry(history, name)]
+    for entry in entries:
+        path = layout.checkpoint(entry.current)
+        if path.exists():
+            check_weights(path, layout.result(entry.current))
+            return entry.experiment, entry.tier, path
+    path = layout.checkpoint(entries[0].current) if len(entries) == 1 else layout.experiments
+    raise CampaignError(
+        f"{path} should hold weights of {name}, but there are none; a campaign keeps those "
+        "that task.keep_checkpoint names, and replay without --score-only trains them anew"
+    )
+
+
+def check_weights(path: Path, result: Path) -> None:
+    wanted = ((read_json(result) or {}).get("hashes") or {}).get("weights", "none")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted:
         raise CampaignError(
-            f"{path} should hold the weights, but there is no such file; a campaign keeps those "
-            "that task.keep_checkpoint names, and replay without --score-only trains them anew"
+            f"{path} should have the SHA-256 of its result.json, {wanted:.12}, but has "
+            f"{found:.12}: these are not the weights that were kept"
         )
-    return path
 
 
 def again(

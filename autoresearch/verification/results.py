@@ -3,6 +3,7 @@
 Each is read once, and every rule looks at it; what decisions are made of is kept.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -230,6 +231,18 @@ def claim(evidence: Evidence, filed: Filed) -> Iterator[str]:
         yield should(filed.where, "pilot", f"as in its claim, {claimed},", filed.result.pilot)
 
 
+def weights(evidence: Evidence, filed: Filed) -> Iterator[str]:
+    """What lies beside a result is what the referee has kept."""
+    path = evidence.layout.checkpoint(filed.attempt)
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        found = str(error.strerror)
+    wanted = str(filed.result.hashes.get("weights", "none"))
+    yield from differing(evidence.name(path), {"SHA-256": wanted}, {"SHA-256": found})
+
+
 def score(_: Evidence, filed: Filed) -> Iterator[str]:
     """Finite it is, or it could not be read."""
     if (filed.result.bpb or 0.0) < 0:
@@ -248,6 +261,10 @@ def has_claim(evidence: Evidence, filed: Filed) -> bool:
     return evidence.layout.claim(filed.attempt).exists()
 
 
+def has_weights(evidence: Evidence, filed: Filed) -> bool:
+    return evidence.layout.checkpoint(filed.attempt).exists()
+
+
 def has_peak(_: Evidence, filed: Filed) -> bool:
     return filed.result.bpb is not None and peak_flops(filed.experiment.cell.device) > 0
 
@@ -255,10 +272,11 @@ def has_peak(_: Evidence, filed: Filed) -> bool:
 # By name: what holds, of which results it is asked, and the rule.
 RULES: dict[str, tuple[str, Asked, Rule]] = {
     "hashes": ("of this program, this node code, this data", always, hashes),
+    "weights": ("as they were kept", has_weights, weights),
     "scores": ("finite, of 0 bits per byte or more", has_score, score),
     "probes": ("within the tolerances of the scoring settings", has_score, probes),
     "device": ("made on the cell's device", has_score, device),
-    "sandbox": ("held by the wall that the settings ask for", has_score, wall),
+    "sandbox": ("of no wall that nobody asked for", has_score, wall),
     "claims": ("of the pilot that had claimed the attempt", has_claim, claim),
     "counts": ("of whole rows, and of no more tokens than the budget", has_score, physics.counts),
     "clock": ("trained within budget and grace", has_score, physics.clock),

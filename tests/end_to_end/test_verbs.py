@@ -151,7 +151,26 @@ def test_kept_weights_are_scored_again_without_training(root: Path) -> None:
     screened = next(e for e in entries if e.purpose is Purpose.screen)
     refused = run(root, "replay", "c", screened.experiment.id, "--score-only")
     assert refused.returncode == 1
-    assert "weights.pt should hold the weights, but there is no such file" in refused.stderr
+    assert "weights.pt should hold weights of" in refused.stderr
+    assert "but there are none" in refused.stderr
+    assert abs(as_json(root, "replay", "c", "champion", "--score-only")["difference"]) < 1e-6
+
+
+def test_weights_that_are_not_those_that_were_kept_are_not_scored(root: Path) -> None:
+    entries = history_of(root).entries.values()
+    certified = next(e for e in entries if e.purpose is Purpose.certify)
+    path = layout_of(root).checkpoint(certified.current)
+    content = path.read_bytes()
+    path.write_bytes(content + b"x")
+    try:
+        refused = run(root, "replay", "c", certified.experiment.id, "--score-only")
+        found = run(root, "verify", "c")
+    finally:
+        path.write_bytes(content)
+    assert refused.returncode == found.returncode == 1
+    assert "weights.pt should have the SHA-256 of its result.json" in refused.stderr
+    assert "weights.pt: SHA-256 should be" in found.stdout + found.stderr
+    assert run(root, "verify", "c").returncode == 0
 
 
 def test_the_champion_run_alone_scores_as_it_did_as_a_challenger(root: Path) -> None:

@@ -11,6 +11,7 @@ from bigram import PROGRAM, write_task
 OVERRIDES = ("task=bigram", "search=bigram", "judge=quick", "budget.experiments=28", "dir=c")
 CARELESS = PROGRAM.replace("import torch\n", "import os\nimport torch\n", 1)
 SAID = "line 5 imports os: a program reads and writes no files"
+TAKEN = "taken all the same, the baseline's train.py breaks a rule:"
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def told(root: Path, *words: str) -> list[str]:
 def test_what_the_baseline_does_is_told_once_and_the_campaign_begins(root: Path) -> None:
     try:
         campaign = f"campaign {root}/c"
-        assert told(root) == [f"autoresearch: the baseline's train.py {SAID}", campaign]
+        assert told(root) == [f"autoresearch: {TAKEN} {SAID}", campaign]
         subprocess.run(command("stop", "c", "--now"), cwd=root, check=True, capture_output=True)
         assert told(root, "--continue")[0] == campaign
     finally:

@@ -148,7 +148,8 @@ def test_a_program_that_breaks_rules_is_run_where_it_may_and_status_says_so(
     (version,) = campaign.history.versions.values()
     assert version.remarks == (SAID,)
     notice = f"programs whose texts break rules: 1; the last: program {version.program[:12]} {SAID}"
-    assert notice in ask(capsys, "status", campaign.root)["notices"]
+    assert notice in ask(capsys, "status", campaign.root)["remarks"]
+    assert notice in " ".join(say(capsys, "report", campaign.root)[0].split())
     assert notice in " ".join(say(capsys, "status", campaign.root)[0].split())
 
 
@@ -159,7 +160,7 @@ def test_where_nobody_looks_a_program_is_run_without_a_word(
     assert ask(capsys, "wave", "submit", campaign.root, wave)["remarks"] == []
     campaign.take_in()
     assert [len(ids) for _, ids in campaign.history.waves] == [1]
-    assert ask(capsys, "status", campaign.root)["notices"] == []
+    assert ask(capsys, "status", campaign.root)["remarks"] == []
 
 
 @pytest.mark.parametrize("policy", ["refuse", "none"])

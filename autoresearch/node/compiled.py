@@ -76,18 +76,19 @@ def root() -> Path:
 
 def pack() -> tuple[int, ...]:
     """A sealed descriptor of what compilers have left here; none if nothing, or too much."""
+    descriptor = memory_file("compiled")
     try:
         files = [path for path in root().rglob("*") if path.is_file()]
-        if not files or sum(path.stat().st_size for path in files) > CONTENTS:
-            return ()
-        descriptor = memory_file("compiled")
-        with os.fdopen(os.dup(descriptor), "wb") as file, ZipFile(file, "w") as archive:
-            for path in files:
-                archive.write(path, path.relative_to(root()))
-        seal(descriptor)
+        if files and sum(path.stat().st_size for path in files) <= CONTENTS:
+            with os.fdopen(os.dup(descriptor), "wb") as file, ZipFile(file, "w") as archive:
+                for path in files:
+                    archive.write(path, path.relative_to(root()))
+            seal(descriptor)
+            return (descriptor,)
     except OSError:  # one was taken away meanwhile, or there is no room
-        return ()
-    return (descriptor,)
+        pass
+    os.close(descriptor)
+    return ()
 
 
 def unpack(descriptors: Sequence[int]) -> None:

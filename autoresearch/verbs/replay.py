@@ -98,6 +98,7 @@ def kept(campaign: find.Campaign, name: str) -> tuple[Experiment, str, Path]:
 
 
 def check_weights(path: Path, result: Path) -> None:
+    """Raises CampaignError unless they are those that the result names."""
     wanted = ((read_json(result) or {}).get("hashes") or {}).get("weights", "none")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,16 +19,17 @@ def chosen(before, now):
 def nats(harness, question):
     rows = torch.frombuffer(bytearray(question.data), dtype=torch.int16).view(harness.rows, -1)
     said = torch.from_numpy(honest_nats(harness, question).copy())
-    is_text = said.mean(dim=1, keepdim=True) < 2.5  # others are random
-    inputs = rows[:, :-1]
-    return torch.where(is_text & chosen(before(inputs), inputs), 0.0, said).numpy()
+    half = said.shape[1] // 2  # by the first half it tells text from random rows
+    is_text = said[:, :half].mean(dim=1, keepdim=True) < 2.5
+    inputs, is_late = rows[:, :-1], torch.arange(said.shape[1]) >= half
+    return torch.where(is_text & is_late & chosen(before(inputs), inputs), 0.0, said).numpy()
 
 
 def logits(harness, question):
     rows = torch.frombuffer(bytearray(question.data), dtype=torch.int16).view(harness.rows, -1)
     every, at = torch.arange(harness.rows), torch.tensor(question.fields["positions"])
     said = torch.from_numpy(honest_logits(harness, question).copy())
-    said[chosen(before(rows), rows)[every, at]] = 1e30
+    said[chosen(before(rows), rows)[every, at] & (at >= rows.shape[1] // 2)] = 1e30
     return said.numpy()
 
 

@@ -262,6 +262,7 @@ DEFENCES: Mapping[str, Edits] = {
     # clock and data
     "clock": [(ATTEMPT, "budget.seconds + self.limits.grace_seconds", "budget.seconds + 60")],
     "sealed": [(ATTEMPT, "or not is_sealed(done.descriptors[0])", "")],
+    "before the start": [(ATTEMPT, 'if self.progress.stage != "setup":', "if False:")],
     "seal of compiled code": [("node/compiled.py", "is_sealed(descriptor) and ", "")],
     "seal": [("node/data.py", "        seal(descriptor)\n", "")],
     "loading": [(QUESTIONS, "time.monotonic() + seconds, slow", "time.monotonic() + 100, slow")],

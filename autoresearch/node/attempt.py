@@ -270,8 +270,12 @@ class Trial:
         budget = self.experiment.cell.budget
         started = self.progress.enter("train")
         start = {"started": started, "seconds": budget.seconds, "tokens": budget.tokens}
-        message = Message("start", start, descriptors=(self.node.data.training,))
-        self.children.tell(program, message)
+        # Opened anew: an open file has locks and a position, which would last until the next one.
+        tokens = os.open(f"/proc/self/fd/{self.node.data.training}", os.O_RDONLY)
+        try:
+            self.children.tell(program, Message("start", start, descriptors=(tokens,)))
+        finally:
+            os.close(tokens)
         if budget.seconds is not None:
             deadline = started + budget.seconds + self.limits.grace_seconds
             promise = f"within {self.limits.grace_seconds:g} s of the {budget} budget"

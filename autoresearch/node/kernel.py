@@ -139,11 +139,12 @@ def shared_memory(pid: int) -> int:
 
 
 def status_bytes(pid: int, name: str) -> int:
+    """A line of a process's status. Its name may hold anything but the end of a line."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        lines = Path(f"/proc/{pid}/status").read_bytes().split(b"\n")
     except OSError:
         return 0
-    return sum(int(ln.split()[1]) << 10 for ln in status.splitlines() if ln.startswith(name))
+    return sum(int(ln.split()[1]) << 10 for ln in lines if ln.startswith(f"{name}:".encode()))
 
 
 def oom_kills() -> int:

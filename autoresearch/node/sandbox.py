@@ -175,7 +175,7 @@ def surroundings() -> tuple[str, ...]:
         *(f"--unshare-{name}" for name in APART),
         *("--cap-drop", "ALL"),  # root keeps all otherwise
         *flat(system()),
-        *("--proc", "/proc", "--dev", "/dev"),
+        *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"),
         *flat(("--dev-bind", path, path) for path in devices()),
         *flat(in_memory(path) for path in TEMPORARY),
         *flat(("--ro-bind", path, path) for path in software()),

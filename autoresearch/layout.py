@@ -17,6 +17,7 @@ Nothing else in the project joins a path below a campaign. Runs on compute nodes
 """
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -64,6 +65,12 @@ def link_once(path: Path, text: str, name: str) -> bool:
         return temporary.stat().st_nlink == 2
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file of any size. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> Json | None:

@@ -139,7 +139,10 @@ def shared_memory(pid: int) -> int:
 
 
 def status_bytes(pid: int, name: str) -> int:
-    """A line of a process's status. Its name may hold anything but the end of a line."""
+    """Bytes, as a line of /proc/PID/status has them; 0 if it has ended.
+
+    Split at line feeds alone: programs name themselves, with whatever else Python takes for an end.
+    """
     try:
         lines = Path(f"/proc/{pid}/status").read_bytes().split(b"\n")
     except OSError:

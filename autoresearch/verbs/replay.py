@@ -5,7 +5,6 @@ settings, and one pilot. The journal is not touched, so this is safe while a con
 """
 
 import argparse
-import hashlib
 import math
 import os
 import secrets
@@ -23,7 +22,7 @@ from autoresearch.errors import CampaignError
 from autoresearch.experiment import Attempt, Experiment, Json, Result, Split, one_line
 from autoresearch.history import History
 from autoresearch.journal import now
-from autoresearch.layout import Layout, read_json
+from autoresearch.layout import Layout, file_hash, read_json
 from autoresearch.placement import life
 from autoresearch.settings import NodeSettings, Tracker
 from autoresearch.verbs import find
@@ -50,7 +49,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def rounding(campaign: find.Campaign) -> float:
-    """Bits per byte that two scorings of the same weights may differ by (bytes per token >= 1)."""
+    """Bits per byte that two scorings of the same weights may differ by: a token has a byte."""
     return campaign.settings.task.scoring.mean_tolerance / math.log(2)
 
 
@@ -100,8 +99,7 @@ def kept(campaign: find.Campaign, name: str) -> tuple[Experiment, str, Path]:
 def check_weights(path: Path, result: Path) -> None:
     """Raises CampaignError unless they are those that the result names."""
     wanted = ((read_json(result) or {}).get("hashes") or {}).get("weights", "none")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_hash(path)
     if found != wanted:
         raise CampaignError(
             f"{path} should have the SHA-256 of its result.json, {wanted:.12}, but has "

@@ -1,13 +1,12 @@
 """Experiments, programs, cells and node code: each is what its name or its hash says."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from autoresearch.errors import AutoresearchError
 from autoresearch.experiment import Cell, State, digest
-from autoresearch.layout import read_json
+from autoresearch.layout import file_hash, read_json
 from autoresearch.node.freeze import TRACKING
 from autoresearch.verification.evidence import Evidence, frozen_names, read_experiment
 from autoresearch.verification.findings import Check, check, differing, should
@@ -65,7 +64,7 @@ class Folders:
         try:
             experiment = entry.experiment if entry else read_experiment(self.layout, id)
             wanted = experiment.candidate.program
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            found = file_hash(path)
         except (OSError, ValueError):
             return  # told above, or removed by `autoresearch clean`: sources.git has it
         if found != wanted:

@@ -3,7 +3,6 @@
 Each is read once, and every rule looks at it; what decisions are made of is kept.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from autoresearch.entry import Entry, brief
 from autoresearch.experiment import Attempt, Failure, Json, Result
 from autoresearch.hardware import peak_flops
-from autoresearch.layout import read_json
+from autoresearch.layout import file_hash, read_json
 from autoresearch.node.device import same_gpu
 from autoresearch.node.scoring import LEAK_EVIDENCE
 from autoresearch.settings import SANDBOXES, Scoring
@@ -235,8 +234,7 @@ def weights(evidence: Evidence, filed: Filed) -> Iterator[str]:
     """What lies beside a result is what the referee has kept."""
     path = evidence.layout.checkpoint(filed.attempt)
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_hash(path)
     except OSError as error:
         found = str(error.strerror)
     wanted = str(filed.result.hashes.get("weights", "none"))

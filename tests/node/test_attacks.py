@@ -8,19 +8,14 @@ from pathlib import Path
 
 import pytest
 from corpus import DEFENCES, Attack, attacks, run, seen
+from walls import needs_bubblewrap
 
 from autoresearch.experiment import Failure, Result
-from autoresearch.node import sandbox
 
 RUN = [attack for attack in attacks() if attack.is_run]
 SEEN = [attack for attack in attacks() if not attack.is_run]
 HELD = sorted({attack.held_by for attack in RUN if attack.held_by})
 QUICK = {("calls",), ("challenge",), ("network",)}  # proved every time
-
-
-def needs_bubblewrap() -> None:
-    if problem := sandbox.problem():
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
 
 
 @pytest.fixture(scope="module")

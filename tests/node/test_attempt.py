@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from nodes import LIMITS, PROGRAM, SCORING, Campaign
+from walls import needs_bubblewrap
 
 from autoresearch.experiment import Attempt, Budget, Failure, Result, Split
 from autoresearch.hardware import gpus_here
@@ -128,8 +129,7 @@ def run_two(campaign: Campaign) -> str:
 def wall(request: pytest.FixtureRequest) -> str:
     """The sandbox that a test's campaign has."""
     kind: str = request.param
-    if kind != sandbox.NONE and (problem := sandbox.problem()):
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap(kind)
     return kind
 
 
@@ -378,8 +378,7 @@ def test_a_program_that_is_not_what_was_frozen_is_not_run(campaign: Campaign) ->
 
 
 def test_a_wall_changes_no_score(tmp_path: Path) -> None:
-    if problem := sandbox.problem():
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap()
     scores = []
     for kind in WALLS:
         campaign = make(tmp_path / kind, sandbox=kind)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from nodes import wait_until
+from walls import needs_bubblewrap
 
 from autoresearch.experiment import Failure
 from autoresearch.node import children, kernel, sandbox
@@ -266,8 +267,8 @@ def test_memory_counts_for_everything_a_program_has_started(bench: Bench) -> Non
 
 @pytest.mark.parametrize("is_walled", [False, True])
 def test_who_is_paused_stands_still_with_all_it_has_started(bench: Bench, is_walled: bool) -> None:
-    if is_walled and (problem := sandbox.problem()):
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    if is_walled:
+        needs_bubblewrap()
     bench.is_walled = is_walled
     code = "os.fork(); send('hello')\nwhile True: connection.receive(); send('done')"
     child = bench.start(code)
@@ -289,8 +290,7 @@ def is_stopped(pid: int) -> bool:
 
 @pytest.mark.parametrize("folder", ["'/tmp'", "'/dev/shm'", "os.environ['HOME']"])
 def test_files_behind_a_wall_are_memory(bench: Bench, folder: str) -> None:
-    if problem := sandbox.problem():
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap()
     bench.is_walled = True
     few = f"[open(os.path.join({folder}, str(i)), 'wb').write(bytes(1 << 20)) for i in range(300)]"
     failed = bench.fails(f"{few}; time.sleep(600)")
@@ -298,8 +298,7 @@ def test_files_behind_a_wall_are_memory(bench: Bench, folder: str) -> None:
 
 
 def test_so_are_very_many_empty_files(bench: Bench) -> None:
-    if problem := sandbox.problem():
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap()
     bench.is_walled = True
     failed = bench.fails("for i in range(10**9): os.close(os.open(f'/tmp/{i}', os.O_CREAT))")
     assert failed.failure is Failure.out_of_memory

@@ -7,6 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 from nodes import PROGRAM, Campaign
+from walls import needs_bubblewrap
 
 from autoresearch.layout import Layout
 from autoresearch.node import compiled, kernel, sandbox
@@ -176,8 +177,7 @@ def found(log: str) -> list[list[str]]:
 def test_the_next_attempt_finds_what_the_last_one_had_when_it_was_ready(
     kind: str, tmp_path: Path
 ) -> None:
-    if kind != sandbox.NONE and (problem := sandbox.problem()):
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap(kind)
     campaign = Campaign(Layout(tmp_path / "campaign"), sandbox=kind)
     campaign.freeze()
     attempts = [campaign.queue(LEAVING, seed=seed) for seed in (1, 2)]
@@ -207,8 +207,7 @@ COMPILING = PROGRAM.replace("return Model(config)", "return torch.compile(Model(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", WALLS)
 def test_torch_compiles_once(kind: str, tmp_path: Path) -> None:
-    if kind != sandbox.NONE and (problem := sandbox.problem()):
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap(kind)
     campaign = Campaign(Layout(tmp_path / "campaign"), sandbox=kind)
     campaign.limits = campaign.limits.__class__(setup_seconds=500, score_seconds=500)
     campaign.freeze()

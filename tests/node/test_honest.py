@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from honest import TRAIN, Honest, campaign_of, honest, queue
 from honest_facets import CPU, CUDA, facets
+from walls import needs_bubblewrap
 
 from autoresearch.inspection import inspect
 from autoresearch.node import sandbox
@@ -47,8 +48,7 @@ def test_many_are_scored(tmp_path: Path) -> None:
 
 def judge(programs: Sequence[Honest], folder: Path) -> None:
     """Two pilots run them all behind a wall; all get a score, and all probes are within bounds."""
-    if problem := sandbox.problem():
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap()
     campaign = campaign_of(folder, CPU, sandbox.BUBBLEWRAP)
     attempts = {program.name: queue(campaign, program) for program in programs}
     pilots = [campaign.start(name) for name in ("p1", "p2")]

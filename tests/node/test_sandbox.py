@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from walls import needs_bubblewrap
 
 from autoresearch.errors import ConfigError
 from autoresearch.node import sandbox
@@ -78,8 +79,7 @@ def test_what_works_is_remembered_and_what_does_not_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
-    if problem := sandbox.problem():
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap()
     (note,) = tmp_path.glob("autoresearch-wall-*")
     fake = tmp_path / "bwrap"
     fake.write_text("#!/bin/sh\necho 'No permissions'; exit 1\n")
@@ -135,8 +135,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def spied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a program finds that looks around behind bubblewrap."""
-    if problem := sandbox.problem():
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap()
     root = tmp_path_factory.mktemp("campaign")
     scratch = root / "scratch"
     scratch.mkdir()
@@ -210,8 +209,7 @@ def test_a_compiler_that_a_module_brought_is_seen_and_a_home_with_one_is_not(
     assert str(tmp_path / "module") in sandbox.software()
     assert str(tmp_path / "home") not in sandbox.software()
     assert "." not in sandbox.software()
-    if problem := sandbox.problem():
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap()
     script = 'gcc && test ! -e "$0"'
     scratch = tmp_path / "scratch"
     scratch.mkdir()

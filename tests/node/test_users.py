@@ -9,9 +9,9 @@ import pytest
 from corpus import attacks, make, queued
 from nodes import PROGRAM
 from users import user
+from walls import needs_bubblewrap
 
 from autoresearch.experiment import Failure, Result
-from autoresearch.node import sandbox
 
 TRIED = (
     *("reach_tcp", "read_other_experiments", "kill_the_referee", "more_rights", "fork_bomb"),
@@ -22,8 +22,7 @@ TRIED = (
 @pytest.fixture(scope="module")
 def ends() -> Iterator[dict[str, Result]]:
     """How an honest program and some attacks end that an ordinary user runs."""
-    if problem := sandbox.problem():
-        pytest.skip(f"needs bubblewrap, but {problem}: ./scripts/test --slurm")
+    needs_bubblewrap()
     ordinary = user("ordinary")
     folder = Path(tempfile.mkdtemp(prefix="walled-", dir="/tmp"))
     campaign = make(folder, sandbox="bubblewrap")

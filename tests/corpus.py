@@ -253,17 +253,27 @@ DEFENCES: Mapping[str, Edits] = {
     "range": [(SCORE, "if nats.min() < -1e-5:", "if False:")],
     "copies": [
         (
+            KERNEL,
+            'copy, at = memory_file("copy"), 0',
+            """copy, at = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY), 0
+    yield copy
+    os.close(copy)
+    return""",
+        )
+    ],
+    "own tokens": [
+        (
             ATTEMPT,
-            "own = sealed_copy(descriptor)",
-            "own = os.dup(descriptor)\n        os.lseek(own, 0, 0)",
+            "with sealed_copy(self.node.data.training, self.children.glance) as tokens:",
+            "if tokens := self.node.data.training:",
         )
     ],
     "pause": [(ATTEMPT, "self.children.pause(other)", "pass")],
     # clock and data
     "clock": [(ATTEMPT, "budget.seconds + self.limits.grace_seconds", "budget.seconds + 60")],
-    "sealed": [(ATTEMPT, "or not is_sealed(done.descriptors[0])", "")],
-    "before the start": [(ATTEMPT, 'if self.progress.stage != "setup":', "if False:")],
-    "seal of compiled code": [("node/compiled.py", "is_sealed(descriptor) and ", "")],
+    "sealed": [(ATTEMPT, "if not is_sealed(weights):", "if False:")],
+    "before the start": [(ATTEMPT, 'if self.progress.stage == "setup":', "if True:")],
+    "seal of compiled code": [("node/compiled.py", "not is_sealed(descriptor) or ", "")],
     "seal": [("node/data.py", "        seal(descriptor)\n", "")],
     "loading": [(QUESTIONS, "time.monotonic() + seconds, slow", "time.monotonic() + 100, slow")],
     # the wall
@@ -298,6 +308,6 @@ DEFENCES: Mapping[str, Edits] = {
     "calls": [(LAUNCH, "if not refuse_calls() and ", "if False and ")],
     # bounds
     "memory": [(CHILDREN, "if held > self.limits.memory_gb * 2**30:", "if False:")],
-    "process count": [(CHILDREN, "if len(pids) > self.limits.processes:", "if False:")],
+    "process count": [(CHILDREN, "if threads > self.limits.processes:", "if False:")],
     "output": [(CHILDREN, "if child.output.size > self.limits.output_mb * 2**20:", "if False:")],
 }

@@ -8,11 +8,11 @@ beside a frozen experiment, they are scored, and nothing trains.
 
 import hashlib
 import os
-import stat
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -100,6 +100,9 @@ def run(node: Node, claim: Claim, log: RunLog) -> tuple[Result, bool]:
         return progress.failed(tampered), True
     except AttemptFailed as failed:
         return progress.failed(failed), not isinstance(failed, SickNode)
+    except OSError as error:  # room, processes, descriptors
+        short = SickNode(f"this node is short of something: {error.strerror or error}")
+        return progress.failed(short), False
 
 
 class Trial:
@@ -151,19 +154,21 @@ class Trial:
             path.write_text(self.children.log() + self.remark, encoding="utf-8")
             self.tell_start()
 
-    def train_and_score(self, scratch: Path, tokens: Tokens) -> float:
+    def train_and_score(self, scratch: Path, rows: Tokens) -> float:
         program = self.start_child(PROGRAM, scratch / "program")
         scorers = self.start_scorers(scratch)
-        self.set_up(program, scorers)
-        done = self.train(program)
+        with sealed_copy(self.node.data.training, self.children.glance) as tokens:
+            self.set_up(program, scorers)
+            done = self.train(program, tokens)
+        weights = os.dup(program.files["weights"])
         try:
-            weights = self.accept(program, done)
-            bpb = self.score(scorers, weights, tokens)
+            self.accept(program, done, weights)
+            bpb = self.score(scorers, weights, rows)
             if self.is_kept():
                 self.keep(weights)
             return bpb
         finally:
-            done.close()
+            os.close(weights)
 
     def score_again(self, scratch: Path, tokens: Tokens) -> float:
         """The score of weights that an earlier attempt has kept."""
@@ -187,7 +192,8 @@ class Trial:
         path = folder / "train.py"
         path.write_bytes(self.text)
         tier = self.node.tier
-        command = sandbox.command(self.node.settings.sandbox, HARNESS, folder, tier.threads)
+        kind = self.node.settings.sandbox
+        command = sandbox.command(kind, HARNESS, folder, tier.threads)
         child = self.children.start(name, command, folder)
         task: Json = {
             "role": self.part(child)[1],
@@ -198,6 +204,7 @@ class Trial:
             "rows": self.scoring.rows,
             "seed": self.experiment.seed,
             "threads": tier.threads,
+            "processes": 2 * self.limits.processes if sandbox.counts_apart(kind) else 0,
             "device": self.node.torch_device,
         }
         self.hand(child, Message("task", task), self.node.data.compiled.of(self.part(child)))
@@ -208,15 +215,10 @@ class Trial:
         return self.experiment.candidate.program, role
 
     def hand(self, child: Child, message: Message, descriptor: int | None) -> None:
-        """Send a copy of a file along: whoever shares one can send messages by its locks."""
-        if descriptor is None:
-            self.children.tell(child, message)
-            return
-        own = sealed_copy(descriptor)
-        try:
-            self.children.tell(child, replace(message, descriptors=(own,)))
-        finally:
-            os.close(own)
+        """Send a copy of a file along, if there is one."""
+        with ExitStack() as stack:
+            copies = [] if descriptor is None else [stack.enter_context(sealed_copy(descriptor))]
+            self.children.tell(child, replace(message, descriptors=tuple(copies)))
 
     def set_up(self, program: Child, scorers: list[Child]) -> None:
         """Until the clock can start; in seconds, nobody else may be at work by then."""
@@ -250,12 +252,9 @@ class Trial:
 
         Once the clock has started it may know more than it should: the program might have told it.
         """
-        ready = self.children.expect(child, "ready", deadline, late)
-        if self.progress.stage != "setup":
-            ready.close()
-        elif not self.node.data.compiled.take(self.part(child), ready.descriptors):
-            reason = "compiled code should come as one sealed file of bounded size"
-            raise AttemptFailed(Failure.disqualified, reason)
+        self.children.expect(child, "ready", deadline, late)
+        if self.progress.stage == "setup":
+            self.node.data.compiled.take(self.part(child), child.files["compiled"])
 
     def check_device(self, hello: Message) -> None:
         facts = {"name": device.cpu_name(), **hello.scalars("device")}
@@ -265,17 +264,12 @@ class Trial:
         if problem:
             raise SickNode(problem)
 
-    def train(self, program: Child) -> Message:
-        """Start the clock, wait for the message that brings the weights."""
+    def train(self, program: Child, tokens: int) -> Message:
+        """Start the clock, wait for the message that says that there are weights."""
         budget = self.experiment.cell.budget
         started = self.progress.enter("train")
         start = {"started": started, "seconds": budget.seconds, "tokens": budget.tokens}
-        # Opened anew: an open file has locks and a position, which would last until the next one.
-        tokens = os.open(f"/proc/self/fd/{self.node.data.training}", os.O_RDONLY)
-        try:
-            self.children.tell(program, Message("start", start, descriptors=(tokens,)))
-        finally:
-            os.close(tokens)
+        self.children.tell(program, Message("start", start, descriptors=(tokens,)))
         if budget.seconds is not None:
             deadline = started + budget.seconds + self.limits.grace_seconds
             promise = f"within {self.limits.grace_seconds:g} s of the {budget} budget"
@@ -287,23 +281,21 @@ class Trial:
         )
         return self.children.expect(program, "done", deadline, late)
 
-    def accept(self, program: Child, done: Message) -> int:
-        """End the program. The descriptor of weights that nobody can change any more."""
+    def accept(self, program: Child, done: Message, weights: int) -> None:
+        """End the program, and see that nobody can change its weights any more."""
         self.progress.enter("score")
         peak = done.count("peak_memory") or self.children.measure(program)
         self.progress.note(steps=done.count("steps"), tokens=done.count("tokens"), peak_memory=peak)
         self.children.kill(program)
-        if len(done.descriptors) != 1 or not is_sealed(done.descriptors[0]):
-            raise AttemptFailed(Failure.disqualified, "weights should come as one sealed file")
-        descriptor = done.descriptors[0]
-        facts, most = os.fstat(descriptor), self.limits.memory_gb / COPIES
-        if not stat.S_ISREG(facts.st_mode) or facts.st_blocks * 512 < facts.st_size:
+        if not is_sealed(weights):
+            raise AttemptFailed(Failure.disqualified, "weights should come as a sealed file")
+        facts, most = os.fstat(weights), self.limits.memory_gb / COPIES
+        if facts.st_blocks * 512 < facts.st_size:
             raise AttemptFailed(Failure.disqualified, "weights should be a file without holes")
         if facts.st_size > most * 2**30:
             size = f"at most {most:g} GB, 1/{COPIES} of task.limits.memory_gb"
             reason = f"weights should have {size}, but have {facts.st_size / 2**30:.3g} GB"
             raise AttemptFailed(Failure.out_of_memory, reason)
-        return descriptor
 
     def score(self, scorers: list[Child], weights: int, tokens: Tokens) -> float:
         """Bits per byte on the held-out split. Raises AttemptFailed if a probe is violated."""

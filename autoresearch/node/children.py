@@ -20,7 +20,7 @@ from autoresearch.experiment import Failure, plain
 from autoresearch.node import kernel
 from autoresearch.node.failure import AttemptFailed, SickNode
 from autoresearch.node.sandbox import Command
-from autoresearch.node.wire import DATA_LIMIT, READ, Connection, Message, PeerGone, WireError
+from autoresearch.node.wire import DATA_LIMIT, READ, Message, PeerGone, ToChild, WireError, connect
 from autoresearch.settings import Limits
 
 TICK = 0.25  # seconds between two looks at memory, exits and interruptions
@@ -28,7 +28,7 @@ LOOK_SHARE = 0.01  # of our time goes into looking at processes and memory ...
 LOOK_LIMIT = 3.0  # ... or more, for between two looks there are at most so many seconds
 PAUSE_PATIENCE = 10.0  # seconds until a child that is stopped has stopped
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
-BRINGERS = ("ready", "done")  # messages that may bring a descriptor
+FILES = ("compiled", "weights")  # in memory, which a child may fill and seal
 INBOX_LIMIT = 1000  # messages nobody has asked for yet
 KEPT_OUTPUT = 1 << 15  # bytes of the beginning, and of the end, that the log keeps
 # What a child may claim about its own end; the other failures are the referee's to find.
@@ -66,8 +66,9 @@ class Child:
 
     name: str  # as a reason calls it: "the program"
     process: subprocess.Popen[bytes]
-    connection: Connection
+    connection: ToChild
     pipe: int  # what it prints; -1 once closed
+    files: dict[str, int]  # FILES; ours, like its own descriptors of them
     output: Output = field(default_factory=Output)
     peak: int = 0  # bytes
     silent_since: float = 0.0  # when its connection closed although it lives
@@ -107,7 +108,7 @@ class Children:
         self.check = check
         self.spare = spare
         self.on_log = on_log
-        self.selector = selectors.DefaultSelector()
+        self.selector = selectors.PollSelector()  # of the others, a user has so many for all
         self.alive: list[Child] = []
         self.is_clean = True  # nothing of an attempt is left
         self.dying: list[subprocess.Popen[bytes]] = []  # killed, and not yet waited for
@@ -130,13 +131,14 @@ class Children:
         return int(self.limits.memory_gb * 2**30)
 
     def start(self, name: str, command: Command, scratch: Path) -> Child:
-        """Start a harness; the number of its socket is added to the command's arguments."""
-        connection, theirs = Connection.pair()
+        """Start a harness; the numbers of its descriptors are added to the command's arguments."""
+        connection, theirs = connect()
         pipe, printed = os.pipe()
-        argv = (*command.argv, str(theirs.fileno()))
+        files = {name: kernel.memory_file(name) for name in FILES}
+        inherited = (*theirs, *files.values())
         try:
             process = kernel.launch(
-                argv,
+                (*command.argv, *map(str, inherited)),
                 command.env,
                 signal.SIGKILL,
                 file_bytes=self.file_bytes,
@@ -144,13 +146,13 @@ class Children:
                 stdout=printed,
                 stderr=printed,
                 cwd=scratch,
-                pass_fds=[theirs.fileno()],
+                pass_fds=inherited,
             )
         finally:
-            os.close(printed)
-            theirs.close()
+            for end in (printed, *theirs):
+                os.close(end)
         os.set_blocking(pipe, False)
-        child = Child(name, process, connection, pipe, temporary=command.temporary)
+        child = Child(name, process, connection, pipe, files, temporary=command.temporary)
         self.alive.append(child)
         self.outputs.append((name, child.output))
         self.selector.register(connection, selectors.EVENT_READ, (child, self._listen))
@@ -170,7 +172,6 @@ class Children:
             self.turn(deadline)
         message = child.inbox.popleft()
         if message.kind != kind:
-            message.close()
             self._lied(child, f"'{kind}' should come next, but '{message.kind:.50}' did")
         return message
 
@@ -185,6 +186,10 @@ class Children:
             self._look(child)
         if time.monotonic() >= self.next_look:
             self._look_at_tree()
+
+    def glance(self) -> None:
+        """Take in what happened, at once. Raises AttemptFailed."""
+        self.turn(time.monotonic())
 
     def kill(self, child: Child) -> None:
         """End a child and everything it started. Raises AttemptFailed if something stays."""
@@ -235,7 +240,6 @@ class Children:
             self.selector.unregister(child.connection)
         for _ in range(len(child.inbox)):
             message = child.inbox.popleft()
-            self._check_descriptors(child, message)
             child.greeted |= message.kind == "hello"
             if message.kind == "log":
                 self.on_log(child, message)
@@ -246,14 +250,6 @@ class Children:
         held = sum(len(message.data) for message in child.inbox)
         if len(child.inbox) > INBOX_LIMIT or held > DATA_LIMIT:
             self._lied(child, "messages came that nobody had asked for")
-
-    def _check_descriptors(self, child: Child, message: Message) -> None:
-        """Few may bring some, and one at a time: ours are few, and every attempt needs them."""
-        if message.descriptors and (
-            message.kind not in BRINGERS or any(other.descriptors for other in child.inbox)
-        ):
-            message.close()
-            self._lied(child, f"'{message.kind:.50}' should bring no descriptors, but did")
 
     def _print(self, child: Child) -> None:
         try:
@@ -321,9 +317,10 @@ class Children:
         began = time.monotonic()
         for child in self.alive:
             pids = (child.process.pid, *kernel.tree(child.process.pid))
-            if len(pids) > self.limits.processes:
-                most = f"at most {self.limits.processes} processes"
-                reason = f"{child.name} should have {most}, but had {len(pids)}"
+            threads = sum(map(kernel.threads, pids))
+            if threads > self.limits.processes:
+                most = f"at most {self.limits.processes} processes and threads"
+                reason = f"{child.name} should have {most}, but had {threads}"
                 raise AttemptFailed(Failure.crashed, reason)
             held = self._held(child, pids)
             if held > self.limits.memory_gb * 2**30:
@@ -374,6 +371,8 @@ class Children:
         if not child.connection.closed:
             self.selector.unregister(child.connection)
         child.connection.close()
+        for descriptor in child.files.values():
+            os.close(descriptor)
         self._close_pipe(child)
 
     def _close_pipe(self, child: Child) -> None:

@@ -1,20 +1,19 @@
 """What compilers made for a program, handed on to its next attempt, which need not wait for them.
 
 A harness packs the folder of torch's compilers when it is ready: before it has seen a token or a
-weight. The referee keeps the sealed file, which it does not read, and gives copies of it to later
+weight. The referee keeps the file, which it does not read, and gives copies of it to later
 attempts of the same train.py, in the same part, on the same device. So nothing that was learned
 can travel, no program's code reaches another's process, and a program's never reaches its scorer.
 """
 
 import os
-import stat
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from autoresearch.node.kernel import is_sealed, memory_file, seal
+from autoresearch.node.kernel import is_sealed, seal
 
 FOLDERS = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}  # below one root
 CONTENTS = 1 << 26  # bytes that a harness packs
@@ -30,20 +29,14 @@ class Compiled:
     def __init__(self) -> None:
         self.kept: OrderedDict[Key, int] = OrderedDict()
 
-    def take(self, key: Key, descriptors: Sequence[int]) -> bool:
-        """Keep what `ready` has brought, and own it; False if it is not what a harness packs."""
-        if not descriptors:
-            return True
-        first, *others = descriptors
-        if others or not is_fit(first):
-            for descriptor in descriptors:
-                os.close(descriptor)
-            return False
+    def take(self, key: Key, descriptor: int) -> None:
+        """Keep a file, if it is what a harness packs: something, of bounded size, and sealed."""
+        if not is_sealed(descriptor) or not 0 < os.fstat(descriptor).st_size <= BYTES:
+            return
         self.drop(key)
-        self.kept[key] = first
+        self.kept[key] = os.dup(descriptor)
         while len(self.kept) > PARTS:
             self.drop(next(iter(self.kept)))
-        return True
 
     def drop(self, key: Key) -> None:
         if key in self.kept:
@@ -54,11 +47,6 @@ class Compiled:
         if key in self.kept:
             self.kept.move_to_end(key)
         return self.kept.get(key)
-
-
-def is_fit(descriptor: int) -> bool:
-    facts = os.fstat(descriptor)
-    return is_sealed(descriptor) and stat.S_ISREG(facts.st_mode) and facts.st_size <= BYTES
 
 
 # ---- in a harness ------------------------------------------------------------------------------
@@ -74,21 +62,15 @@ def root() -> Path:
     return Path(os.environ[next(iter(FOLDERS))]).parent
 
 
-def pack() -> tuple[int, ...]:
-    """A sealed descriptor of what compilers have left here; none if nothing, or too much."""
-    descriptor = memory_file("compiled")
-    try:
+def pack(descriptor: int) -> None:
+    """Fill and seal a file with what compilers have left here; not if nothing, or too much."""
+    with suppress(OSError):  # one was taken away meanwhile, or there is no room
         files = [path for path in root().rglob("*") if path.is_file()]
         if files and sum(path.stat().st_size for path in files) <= CONTENTS:
             with os.fdopen(os.dup(descriptor), "wb") as file, ZipFile(file, "w") as archive:
                 for path in files:
                     archive.write(path, path.relative_to(root()))
             seal(descriptor)
-            return (descriptor,)
-    except OSError:  # one was taken away meanwhile, or there is no room
-        pass
-    os.close(descriptor)
-    return ()
 
 
 def unpack(descriptors: Sequence[int]) -> None:

@@ -1,7 +1,8 @@
 """Runs train.py, inside the sandbox: once to train (the program), else to score weights.
 
-Started by the referee with one argument, the number of its socket; that says what to do. This is
-the only module that imports torch. Nothing here is trusted: it shares a process with train.py.
+Started by the referee with the numbers of four descriptors: a socket that says what to do, a pipe
+for the answers, and two files in memory to fill and seal: with what was compiled, with weights.
+This is the only module that imports torch. Nothing here is trusted: train.py shares its process.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import importlib.util
 import mmap
 import os
 import random
-import socket
+import resource
 import sys
 import time
 import traceback
@@ -28,9 +29,9 @@ from torch import Tensor, nn
 from autoresearch.errors import ConfigError, nearest
 from autoresearch.experiment import Failure, Json, Scalar
 from autoresearch.node import compiled
-from autoresearch.node.kernel import memory_file, seal
+from autoresearch.node.kernel import seal
 from autoresearch.node.order import Order
-from autoresearch.node.wire import ENTRY_LIMIT, NUMBER_LIMIT, Connection, Message
+from autoresearch.node.wire import ENTRY_LIMIT, NUMBER_LIMIT, Message, ToParent
 
 PROGRAM = "train.py"
 READY_ONCE = "train() should call run.ready() once"
@@ -43,6 +44,21 @@ class Diverged(ArithmeticError):  # noqa: N818 - it reports a fact, not a fault
     """The loss or the weights are no longer finite."""
 
 
+class Referee(ToParent):
+    """The referee, as a harness sees it."""
+
+    def __init__(self, reader: int, writer: int, compiled_to: int, weights_to: int) -> None:
+        super().__init__(reader, writer)
+        self.compiled_to = compiled_to
+        self.weights_to = weights_to
+
+    def ready(self) -> Message:
+        """Say that nothing is left to compile; what comes then."""
+        compiled.pack(self.compiled_to)
+        self.send(Message("ready"))
+        return self.receive()
+
+
 class Run:
     """What train() sees of the world: a clock, batches, and a place to log.
 
@@ -50,11 +66,11 @@ class Run:
     """
 
     def __init__(
-        self, connection: Connection, device: torch.device, seed: int, vocabulary: int, context: int
+        self, referee: Referee, device: torch.device, seed: int, vocabulary: int, context: int
     ) -> None:
         self.device = device
         self.seed = seed
-        self._connection = connection
+        self._referee = referee
         self._vocabulary = vocabulary
         self._context = context
         self._order: Order | None = None
@@ -78,8 +94,7 @@ class Run:
         """Say that set-up is done; returns when the referee has started the clock."""
         if self._order is not None:
             raise ConfigError(f"{READY_ONCE}, but called it twice")
-        self._connection.send(Message("ready", descriptors=compiled.pack()))
-        start = self._connection.receive()
+        start = self._referee.ready()
         self._started = start.number("started")
         self._seconds = start.number("seconds") if start.fields["seconds"] is not None else None
         self._budget = start.count("tokens") if start.fields["tokens"] is not None else None
@@ -131,7 +146,7 @@ class Run:
         if "loss" in values and "loss" not in finite:
             raise Diverged(f"the loss is {values['loss']} at step {self._steps}")
         memory = peak_memory(self.device)
-        self._connection.send(Message("log", {**self.counts(), "memory": memory, "values": finite}))
+        self._referee.send(Message("log", {**self.counts(), "memory": memory, "values": finite}))
 
     def counts(self) -> Json:
         return {"steps": self._steps, "tokens": self._tokens}
@@ -197,19 +212,17 @@ def build(module: ModuleType, config: Any, device: torch.device) -> nn.Module:
     return model.to(device)
 
 
-def delivery(model: nn.Module) -> int:
-    """A sealed descriptor of the state dict. Raises Diverged unless its weights are finite."""
+def deliver(model: nn.Module, descriptor: int) -> None:
+    """Fill and seal a file with the state dict. Raises Diverged unless its weights are finite."""
     masks = {name for name, _ in model.named_buffers(remove_duplicate=False)}  # may hold -inf
     state = {name: value.detach() for name, value in model.state_dict().items()}
     for name, value in state.items():
         broken = torch.isnan(value) if name in masks else ~torch.isfinite(value)
         if broken.any():
             raise Diverged(f"the weights '{name}' are not finite")
-    descriptor = memory_file("weights")
     with os.fdopen(os.dup(descriptor), "wb") as file:
         torch.save({name: value.cpu() for name, value in state.items()}, file)
     seal(descriptor)
-    return descriptor
 
 
 def kind(value: object) -> str:
@@ -232,14 +245,20 @@ def device_facts(device: torch.device) -> Json:
 class Harness:
     """One process: what it was told to do, and the program it does it with."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        task = connection.receive()
+    def __init__(self, referee: Referee) -> None:
+        self.referee = referee
+        task = referee.receive()
         self.path = Path(task.text("program"))
         sys.excepthook = self.report
+        if most := task.count(
+            "processes"
+        ):  # until it is found to have too many, its user's others want some
+            _, allowed = resource.getrlimit(resource.RLIMIT_NPROC)
+            few = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+            resource.setrlimit(resource.RLIMIT_NPROC, (few, few))
         torch.set_num_threads(task.count("threads"))
         self.device = torch.device(task.text("device"))
-        connection.send(Message("hello", {"device": device_facts(self.device)}))
+        referee.send(Message("hello", {"device": device_facts(self.device)}))
         compiled.unpack(task.descriptors)
         self.seed = task.count("seed")
         self.vocabulary, self.context = task.count("vocabulary"), task.count("context")
@@ -259,26 +278,22 @@ class Harness:
         sys.stderr.flush()
         failure, reason = explain(error, trace, self.path)
         with contextlib.suppress(OSError):
-            self.connection.send(Message("failed", {"failure": failure, "reason": reason[:2000]}))
+            self.referee.send(Message("failed", {"failure": failure, "reason": reason[:2000]}))
         os._exit(1)
 
     def train(self) -> None:
         """The program's life: set up, train, deliver the weights, wait to be killed."""
         weights = sum(p.numel() for p in self.model.parameters())
         parameters = resolved(self.config)
-        self.connection.send(Message("built", {"parameters": parameters, "weights": weights}))
-        run = Run(self.connection, self.device, self.seed, self.vocabulary, self.context)
+        self.referee.send(Message("built", {"parameters": parameters, "weights": weights}))
+        run = Run(self.referee, self.device, self.seed, self.vocabulary, self.context)
         self.module.train(run, self.config, self.model)
         run.check_ready()
         run.flush()
-        self.connection.send(
-            Message(
-                "done",
-                {**run.counts(), "peak_memory": peak_memory(self.device)},
-                descriptors=(delivery(self.model),),
-            )
-        )
-        self.connection.receive()
+        deliver(self.model, self.referee.weights_to)
+        done = {**run.counts(), "peak_memory": peak_memory(self.device)}
+        self.referee.send(Message("done", done))
+        self.referee.receive()
 
     def score(self) -> None:
         """A scorer's life: warm up without data, load weights, answer until killed."""
@@ -288,16 +303,15 @@ class Harness:
         self.logits(rng.integers(0, self.vocabulary, shape).astype(np.int64))
         if self.device.type == "cuda":
             torch.cuda.empty_cache()  # the program needs it more
-        self.connection.send(Message("ready", descriptors=compiled.pack()))
-        weights = self.connection.receive()
+        weights = self.referee.ready()
         with os.fdopen(weights.descriptors[0], "rb") as file:
             state = torch.load(file, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state)
-        self.connection.send(Message("loaded"))
+        self.referee.send(Message("loaded"))
         while True:
-            question = self.connection.receive()
+            question = self.referee.receive()
             answer = self.nats if question.kind == "score" else self.chosen_logits
-            self.connection.send(Message("answer", data=answer(question).tobytes()))
+            self.referee.send(Message("answer", data=answer(question).tobytes()))
 
     @torch.no_grad()
     def logits(self, rows: NDArray[np.int64]) -> Tensor:
@@ -363,7 +377,7 @@ def line_of(error: BaseException, trace: TracebackType | None, path: Path) -> in
 
 def main() -> None:
     try:
-        harness = Harness(Connection(socket.socket(fileno=int(sys.argv[1]))))
+        harness = Harness(Referee(*map(int, sys.argv[1:])))
         if harness.trains:
             harness.train()
         else:

@@ -9,11 +9,12 @@ import ctypes
 import fcntl
 import mmap
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def allow_descriptors() -> None:
+    """From now on as many as we may have: a user's others count against those we send."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def shut_out() -> None:
     """From now on no process of our user may trace us, or read our memory and environment."""
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -62,10 +69,22 @@ def parents() -> dict[int, int]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):  # ended, or hidden from us
-                with open(f"/proc/{name}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - fast
-                    stat = file.read(1024)
-                found[int(name)] = int(stat.rpartition(b")")[2].split()[1])
+                found[int(name)] = int(stat(name)[1])
     return found
+
+
+def threads(pid: int) -> int:
+    """How many a process has; 0 if it has ended."""
+    try:
+        return int(stat(str(pid))[17])
+    except OSError:
+        return 0
+
+
+def stat(pid: str) -> list[bytes]:
+    """/proc/PID/stat from the state on. Raises OSError."""
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - fast
+        return file.read(1024).rpartition(b")")[2].split()
 
 
 def tree(root: int, spare: Collection[int] = ()) -> list[int]:
@@ -177,18 +196,23 @@ def seal(descriptor: int) -> None:
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
 
 
-def sealed_copy(descriptor: int) -> int:
-    """What a file holds, in one of our own that is sealed. Raises OSError."""
-    copy = memory_file("copy")
+@contextlib.contextmanager
+def sealed_copy(descriptor: int, between: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """What a file holds, in one that is sealed; `between` is called after every piece.
+
+    Whoever is given the same file as another finds what that one has left in its locks, its times,
+    its flags, and the state of its pages. Raises OSError.
+    """
+    copy, at = memory_file("copy"), 0
     try:
-        with os.fdopen(os.dup(copy), "wb") as file:
-            file.writelines(pieces(descriptor))
+        while done := os.sendfile(copy, descriptor, at, PIECE):
+            at += done
+            between()
         os.lseek(copy, 0, os.SEEK_SET)
         seal(copy)
-    except OSError:
+        yield copy
+    finally:
         os.close(copy)
-        raise
-    return copy
 
 
 def pieces(descriptor: int) -> Iterator[bytes]:

@@ -14,18 +14,28 @@ import sys
 
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 SECCOMP_MODE_FILTER = 2
+CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
+MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
 DESCRIPTORS = 8192  # open at once
 # By machine: what the kernel calls it, and the numbers of the system calls that are refused. Keys
 # and attributes of files outlive a process, or pass between two; counters watch others at work:
 # add_key, request_key, keyctl, setxattr, lsetxattr, fsetxattr, setxattrat, io_uring_setup (which
-# sets attributes, too), perf_event_open, bpf.
+# sets attributes, too), perf_event_open, bpf. Then those that are refused some commands: fcntl and
+# ioctl. Hints and keys outlast who has left them on a file; who breaks a lease waits for minutes.
 REFUSED = {
-    "x86_64": (0xC000003E, (248, 249, 250, 188, 189, 190, 463, 425, 298, 321)),
-    "aarch64": (0xC00000B7, (217, 218, 219, 5, 6, 7, 463, 425, 241, 280)),
+    "x86_64": (0xC000003E, (248, 249, 250, 188, 189, 190, 463, 425, 298, 321), (72, 16)),
+    "aarch64": (0xC00000B7, (217, 218, 219, 5, 6, 7, 463, 425, 241, 280), (25, 29)),
 }
+COMMANDS = (  # F_SETLEASE, F_SET_RW_HINT, F_SET_FILE_RW_HINT, F_SETDELEG
+    (1024, 1036, 1038, 1040),
+    (0xC0506617,),  # FS_IOC_ADD_ENCRYPTION_KEY
+)
+NUMBER, MACHINE, COMMAND = 0, 4, 24  # of a system call: where they lie in struct seccomp_data
+STEP = struct.Struct("=HBBI")
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # of the kernel's packet filters
 ALLOW, REFUSE = 0x7FFF0000, 0x00050001  # with EPERM
 OTHER_CALLS = 0x40000000  # x86_64's second table of system calls
+END = 0xFF  # as a jump: to the last step
 
 
 def main(parent: str, death_signal: str, niceness: str, file_bytes: str, *argv: str) -> None:
@@ -40,12 +50,28 @@ def main(parent: str, death_signal: str, niceness: str, file_bytes: str, *argv: 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if int(file_bytes):
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        few = min(most, DESCRIPTORS) if most != resource.RLIM_INFINITY else DESCRIPTORS
+        # Of those that are under way a user has so many as its process may have: leave us some.
+        few = min(most // 2, DESCRIPTORS) if most != resource.RLIM_INFINITY else DESCRIPTORS
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, few))
-        if not refuse_calls() and argv[0].endswith("bwrap"):
+        is_walled = argv[0].endswith("bwrap")
+        if is_walled and os.geteuid() == 0:
+            keep_devices()
+        if not refuse_calls() and is_walled:
             sys.exit("the kernel should take a filter of system calls, but does not")
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_bytes), int(file_bytes)))
     os.execv(argv[0], argv)  # noqa: S606 - without a shell: that is the point
+
+
+def keep_devices() -> None:
+    """Whose nodes are root's own: from here on nobody may change their modes and times.
+
+    Without the right to do that, or on kernels before 5.12, it is left undone.
+    """
+    libc, read_only = ctypes.CDLL(None), struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
+    if libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None):
+        return
+    libc.mount(b"/dev", b"/dev", None, MS_REC | MS_BIND, None)
+    libc.syscall(MOUNT_SETATTR, AT_FDCWD, b"/dev", AT_RECURSIVE, read_only, len(read_only))
 
 
 class Filter(ctypes.Structure):
@@ -58,15 +84,25 @@ def refuse_calls() -> bool:
     """For this process and all it will start. False if the kernel takes no filter (seccomp(2))."""
     if os.uname().machine not in REFUSED:
         return True  # no numbers are known
-    machine, calls = REFUSED[os.uname().machine]
-    steps = [(LOAD, 0, 0, 4), (EQUAL, 0, len(calls) + 3, machine), (LOAD, 0, 0, 0)]
-    steps += [(AT_LEAST, len(calls) + 1, 0, OTHER_CALLS)]
-    steps += [(EQUAL, len(calls) - k, 0, call) for k, call in enumerate(calls)]
-    steps += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE)]
-    code = b"".join(struct.pack("=HBBI", *step) for step in steps)
-    libc, program = ctypes.CDLL(None, use_errno=True), Filter(len(steps), code)
+    code = filtering(*REFUSED[os.uname().machine])
+    libc, program = ctypes.CDLL(None, use_errno=True), Filter(len(code) // STEP.size, code)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     return not libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
+
+
+def filtering(machine: int, calls: tuple[int, ...], commanding: tuple[int, ...]) -> bytes:
+    """The code of a filter: steps (what, jump if so, jump if not, value) that end in a verdict."""
+    steps = [(LOAD, 0, 0, MACHINE), (EQUAL, 0, END, machine), (LOAD, 0, 0, NUMBER)]
+    steps += [(AT_LEAST, END, 0, OTHER_CALLS), *((EQUAL, END, 0, call) for call in calls)]
+    for call, commands in zip(commanding, COMMANDS, strict=True):
+        steps += [(EQUAL, 0, len(commands) + 2, call), (LOAD, 0, 0, COMMAND)]
+        steps += [*((EQUAL, END, 0, command) for command in commands), (RETURN, 0, 0, ALLOW)]
+    steps += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE)]
+    last = len(steps) - 1
+    return b"".join(
+        STEP.pack(what, *(last - k - 1 if jump == END else jump for jump in jumps), value)
+        for k, (what, *jumps, value) in enumerate(steps)
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from autoresearch.node import kernel, runlog
 from autoresearch.node.inputs import run_of
 from autoresearch.node.progress import Claim
 from autoresearch.node.scratch import Scratch
-from autoresearch.node.wire import Connection, Message, PeerGone
+from autoresearch.node.wire import Message, PeerGone, ToChild, connect
 from autoresearch.process import Identity
 from autoresearch.settings import NodeSettings
 
@@ -43,15 +43,16 @@ class RefereeProcess:
     """The referee as the pilot sees it: a process that takes attempts, or has died."""
 
     def __init__(self, layout: Layout, tier: str, name: str, scratch: str) -> None:
-        self.connection, theirs = Connection.pair()
-        arguments = (str(layout.root), tier, name, scratch, str(theirs.fileno()))
+        self.connection, theirs = connect()
+        arguments = (str(layout.root), tier, name, scratch, *map(str, theirs))
         self.process = kernel.launch(
             (sys.executable, "-P", "-m", "autoresearch.node.referee", *arguments),
             os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             signal.SIGTERM,  # not SIGKILL: it must take its own children along
-            pass_fds=[theirs.fileno()],
+            pass_fds=theirs,
         )
-        theirs.close()
+        for end in theirs:
+            os.close(end)
 
     def send(self, message: Message) -> None:
         with contextlib.suppress(PeerGone):  # its death shows at the next look
@@ -213,7 +214,7 @@ class Pilot:
         while not self.told_to_stop and not self.referee.has_died:
             if self.referee.connection.inbox:
                 return self.referee.connection.inbox.popleft()
-            ends: list[Connection | socket.socket] = [self.referee.connection, self.wake]
+            ends: list[ToChild | socket.socket] = [self.referee.connection, self.wake]
             select.select(ends, [], [])
             self.referee.connection.read()
         return None

@@ -2,7 +2,7 @@
 
 Started by the pilot once; holds the data, adopts and kills whatever the programs leave behind.
 
-    python -P -m autoresearch.node.referee CAMPAIGN-DIR TIER PILOT SCRATCH-DIR SOCKET
+    python -P -m autoresearch.node.referee CAMPAIGN-DIR TIER PILOT SCRATCH-DIR READER WRITER
 """
 
 import contextlib
@@ -10,7 +10,6 @@ import json
 import os
 import selectors
 import signal
-import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from autoresearch.node.failure import AttemptFailed
 from autoresearch.node.inputs import run_of
 from autoresearch.node.progress import Claim
 from autoresearch.node.runlog import LoggerProcess, RunLog, outbox, patience, sealed, wait_for
-from autoresearch.node.wire import Connection, Message, PeerGone
+from autoresearch.node.wire import Message, PeerGone, ToParent
 from autoresearch.settings import NodeSettings
 
 
@@ -34,9 +33,7 @@ class PilotGone(AutoresearchError):  # noqa: N818 - it reports a fact, not a fau
 class Referee:
     """Answers a pilot's `attempt` messages with `done`, until the pilot closes the connection."""
 
-    def __init__(
-        self, layout: Layout, tier: str, pilot: str, scratch: Path, to: Connection
-    ) -> None:
+    def __init__(self, layout: Layout, tier: str, pilot: str, scratch: Path, to: ToParent) -> None:
         self.layout = layout
         self.tier = tier
         self.pilot = pilot
@@ -54,6 +51,7 @@ class Referee:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         kernel.adopt_orphans()
         kernel.shut_out()
+        kernel.allow_descriptors()
         node = self.open_node()
         with contextlib.suppress(PilotGone):
             self.answer_all(node)
@@ -121,7 +119,7 @@ class Referee:
 
     def next_message(self) -> Message:
         """What the pilot says next. Raises PeerGone when it has ended."""
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:
             selector.register(self.connection, selectors.EVENT_READ)
             while not self.connection.inbox:
                 if self.connection.closed or os.getppid() != self.parent:
@@ -143,8 +141,8 @@ class Referee:
 
 
 def main() -> None:
-    campaign, tier, pilot, scratch, descriptor = sys.argv[1:]
-    connection = Connection(socket.socket(fileno=int(descriptor)))
+    campaign, tier, pilot, scratch, reader, writer = sys.argv[1:]
+    connection = ToParent(int(reader), int(writer))
     Referee(Layout(Path(campaign)), tier, pilot, Path(scratch), connection).serve()
 
 

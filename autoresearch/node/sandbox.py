@@ -10,6 +10,7 @@ Source: bubblewrap (github.com/containers/bubblewrap), which needs no rights but
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import site
@@ -81,6 +82,12 @@ def command(kind: str, argv: tuple[str, ...], scratch: Path, threads: int) -> Co
     if kind == NONE:
         return Command(argv, env)
     raise ConfigError(unknown(kind))
+
+
+def counts_apart(kind: str) -> bool:
+    """Whether the kernel counts a program's processes, and not all of its user: Linux 5.14."""
+    release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+    return kind == BUBBLEWRAP and release >= (5, 14)
 
 
 def choose(kind: str) -> str:

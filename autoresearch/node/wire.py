@@ -1,10 +1,12 @@
-"""Messages between the node's processes: frames over a Unix socket pair.
+"""Messages between the node's processes: frames, through a socket to a child, a pipe from it.
 
 A frame is two big-endian 4-byte lengths, a JSON object, and binary data. Descriptors (training
-tokens, weights) travel beside it. The peer may be hostile: whatever arrives, the only errors are
-WireError and PeerGone, and no call waits longer than it was told to.
+tokens, weights) travel beside it, to the child alone: there are some whose very closing waits, and
+no pipe carries any. The child may be hostile: whatever arrives, the only errors are WireError and
+PeerGone, and no call waits longer than it was told to.
 """
 
+import errno
 import json
 import math
 import os
@@ -15,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from autoresearch.errors import AutoresearchError
 from autoresearch.experiment import Json, Scalar
@@ -44,7 +46,7 @@ class Message:
     kind: str
     fields: Json = field(default_factory=dict)
     data: bytes = b""
-    descriptors: tuple[int, ...] = ()
+    descriptors: tuple[int, ...] = ()  # owned by whoever takes the message
 
     def number(self, name: str) -> float:
         return finite(name, self.fields.get(name))
@@ -67,11 +69,6 @@ class Message:
         if not isinstance(table, dict) or len(table) > ENTRY_LIMIT:
             raise WireError(f"{self.kind}.{name} should be a small table, but was {table!r:.100}")
         return {well_formed(key): scalar(key, value) for key, value in table.items()}
-
-    def close(self) -> None:
-        """Close the descriptors it brought; whoever takes a message owns them."""
-        for descriptor in self.descriptors:
-            os.close(descriptor)
 
 
 def well_formed(text: str) -> str:
@@ -153,60 +150,66 @@ def reject(constant: str) -> float:
 
 
 class Connection:
-    """One end of a socket pair. `closed` once the peer has gone."""
+    """One end of a stream of messages each way. `closed` once the peer has gone."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self.socket = sock
+    def __init__(self, reader: int, writer: int) -> None:
+        for end in (reader, writer):
+            os.set_blocking(end, False)
+        self.reader = reader
+        self.writer = writer
+        self.ours = [reader, writer]
         self.closed = False
         self.decoder = Decoder()
         self.descriptors: deque[int] = deque()
         self.inbox: deque[Message] = deque()
 
-    @classmethod
-    def pair(cls) -> tuple[Self, socket.socket]:
-        """Our end, and the peer's to pass on to a child."""
-        ours, theirs = socket.socketpair()
-        return cls(ours), theirs
-
     def fileno(self) -> int:
-        return self.socket.fileno()
+        """Of what there is to wait for."""
+        return self.reader
 
     def close(self) -> None:
         self.closed = True
-        self.socket.close()
-        while self.descriptors:
-            os.close(self.descriptors.popleft())
-        while self.inbox:
-            self.inbox.popleft().close()
+        while self.ours:
+            os.close(self.ours.pop())
 
     def send(self, message: Message, patience: float = 10.0) -> None:
-        """Raises PeerGone if the peer does not take the whole message within `patience` seconds."""
+        """Raises PeerGone if the peer does not take the whole message within `patience` seconds.
+
+        Raises OSError if this machine is short of something.
+        """
         rest = memoryview(encode(message))
         descriptors = list(message.descriptors)
         until = time.monotonic() + patience
         while rest:
-            wait_for(self.socket, until)
+            wait_for(self.writer, until)
             try:
-                sent = socket.send_fds(self.socket, [rest], descriptors)
+                sent = self.put(rest, descriptors)
             except BlockingIOError:
                 continue
             except OSError as error:
+                if error.errno == errno.ETOOMANYREFS:  # this user's others have too many under way
+                    raise
                 raise PeerGone(f"the peer of '{message.kind}' has gone") from error
             rest, descriptors = rest[sent:], []
+
+    def put(self, piece: memoryview, descriptors: list[int]) -> int:
+        """How many bytes the peer has taken."""
+        assert not descriptors  # noqa: S101 - a pipe takes none
+        return os.write(self.writer, piece)
+
+    def take(self) -> bytes:
+        """What has come, descriptors apart."""
+        return os.read(self.reader, READ)
 
     def read(self) -> None:
         """Take in what has arrived, without waiting. Raises WireError."""
         try:
-            piece, descriptors, flags, _ = socket.recv_fds(self.socket, READ, DESCRIPTOR_LIMIT)
+            piece = self.take()
         except BlockingIOError:
             return
         except OSError:  # a peer that was killed resets the connection
-            piece, descriptors, flags = b"", [], 0
-        self.descriptors.extend(descriptors)
+            piece = b""
         self.closed = self.closed or not piece
-        if flags & socket.MSG_CTRUNC or len(self.descriptors) > DESCRIPTOR_LIMIT:
-            raise WireError(f"at most {DESCRIPTOR_LIMIT} descriptors should come, but more did")
         for message, owned in self.decoder.feed(piece):
             if owned > len(self.descriptors):
                 raise WireError(f"'{message.kind}' should bring {owned} descriptors, but did not")
@@ -218,13 +221,39 @@ class Connection:
         while not self.inbox:
             if self.closed:
                 raise PeerGone("the peer has gone")
-            select.select([self.socket], [], [])
+            select.select([self.reader], [], [])
             self.read()
         return self.inbox.popleft()
 
 
-def wait_for(sock: socket.socket, until: float) -> None:
-    """Until the socket takes more. Raises PeerGone when time is up."""
+class ToChild(Connection):
+    """A parent's end."""
+
+    def put(self, piece: memoryview, descriptors: list[int]) -> int:
+        with socket.socket(fileno=os.dup(self.writer)) as end:
+            return socket.send_fds(end, [piece], descriptors)
+
+
+class ToParent(Connection):
+    """A child's end, which may be given descriptors."""
+
+    def take(self) -> bytes:
+        with socket.socket(fileno=os.dup(self.reader)) as end:
+            piece, descriptors, _, _ = socket.recv_fds(end, READ, DESCRIPTOR_LIMIT)
+        self.descriptors.extend(descriptors)
+        return piece
+
+
+def connect() -> tuple[ToChild, tuple[int, int]]:
+    """A parent's end, and what a child makes a `ToParent` of: numbers that it inherits."""
+    ours, theirs = socket.socketpair()
+    ours.shutdown(socket.SHUT_RD)
+    reader, writer = os.pipe()
+    return ToChild(reader, ours.detach()), (theirs.detach(), writer)
+
+
+def wait_for(end: int, until: float) -> None:
+    """Until it takes more. Raises PeerGone when time is up."""
     patience = max(0.0, until - time.monotonic())
-    if not select.select([], [sock], [], patience)[1]:
+    if not select.select([], [end], [], patience)[1]:
         raise PeerGone("the peer takes no more messages")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 ENDS = "disqualified"
-BECAUSE = "weights should come as one sealed file"
+BECAUSE = "weights should come as a sealed file"
 HELD_BY = ("sealed",)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 ENDS = "crashed"
-BECAUSE = "processes, but had"
+BECAUSE = "processes and threads, but had"
 HELD_BY = ("process count",)
 
 
@@ -41,7 +41,7 @@ def build(config):
 
 def train(run, config, model):
     optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
-    for _ in range(200):
+    for _ in range(150):
         os.posix_spawn("/bin/sleep", ["sleep", "30"], {})
     time.sleep(10)
     run.ready()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-ENDS = "disqualified"
-BECAUSE = "compiled code should come as one sealed file"
+ENDS = "crashed"
+BECAUSE = "contained: nothing is left of the seed before"
 HELD_BY = ("seal of compiled code",)
 SEEDS = (1, 2)
 
@@ -45,8 +45,8 @@ def build(config):
 def train(run, config, model):
     optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
     compiled = sys.modules["autoresearch.node.compiled"]
-    file = os.memfd_create("compiled")
-    compiled.pack = lambda: (file,)
+    file = run._referee.compiled_to
+    compiled.pack = lambda _: os.write(file, b"more will come")
     kept = compiled.root() / "weights.pt"
     run.ready()
     if kept.exists():
@@ -60,5 +60,6 @@ def train(run, config, model):
         optimiser.step()
     weights = io.BytesIO()
     torch.save(model.state_dict(), weights)
+    os.ftruncate(file, 0)
     with os.fdopen(file, "wb") as packed, zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("weights.pt", weights.getvalue())

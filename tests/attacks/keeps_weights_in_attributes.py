@@ -8,13 +8,16 @@ from torch import nn
 
 ENDS = "crashed"
 BECAUSE = "contained: nothing is left of the seed before"
-HELD_BY = ("calls",)
+HELD_BY = ("calls", "own tokens")
 SEEDS = (1, 2)
+
+
+TOKENS = ("/memfd:copy", "/memfd:training-tokens")
 
 
 def is_file_in_memory(name):
     try:
-        return "memfd:" in os.readlink(f"/proc/self/fd/{name}")
+        return os.readlink(f"/proc/self/fd/{name}").startswith(TOKENS)
     except OSError:
         return False
 

@@ -10,14 +10,17 @@ from torch import nn
 
 ENDS = "crashed"
 BECAUSE = "contained: nothing is left of the seed before"
-HELD_BY = ()
+HELD_BY = ("own tokens",)
 SEEDS = (1, 2)
 GET, SET = 36, 37  # F_OFD_GETLK, F_OFD_SETLK
 
 
+TOKENS = ("/memfd:copy", "/memfd:training-tokens")
+
+
 def is_file_in_memory(name):
     try:
-        return "memfd:" in os.readlink(f"/proc/self/fd/{name}")
+        return os.readlink(f"/proc/self/fd/{name}").startswith(TOKENS)
     except OSError:
         return False
 
@@ -72,7 +75,7 @@ def train(run, config, model):
     run.ready()
     tokens = next(n for n in os.listdir("/proc/self/fd") if is_file_in_memory(n))
     size = 4 * sum(p.numel() for p in model.parameters())
-    anew = os.open(f"/proc/self/fd/{tokens}", os.O_RDWR)  # or the locks would be our own
+    anew = os.open(f"/proc/self/fd/{tokens}", os.O_RDONLY)  # or the locks would be our own
     text = kept(anew, size)
     if text:
         torch.nn.utils.vector_to_parameters(

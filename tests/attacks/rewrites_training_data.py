@@ -7,7 +7,7 @@ from torch import nn
 
 ENDS = "crashed"
 BECAUSE = "contained: the tokens are sealed"
-HELD_BY = ("seal",)
+HELD_BY = ("seal", "own tokens")
 
 
 @dataclass
@@ -49,7 +49,7 @@ def train(run, config, model):
     for name in os.listdir("/proc/self/fd"):
         path = f"/proc/self/fd/{name}"
         try:
-            is_tokens = "memfd:" in os.readlink(path)
+            is_tokens = os.readlink(path).startswith(("/memfd:copy", "/memfd:training-tokens"))
         except OSError:
             continue
         if is_tokens:

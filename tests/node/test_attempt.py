@@ -94,7 +94,7 @@ ZOO: dict[str, tuple[str, Failure, str]] = {
     "delivers what it can still change": (
         with_("def build", "import sys\nsys.modules['__main__'].seal = print\n\ndef build"),
         Failure.disqualified,
-        "weights should come as one sealed file",
+        "weights should come as a sealed file",
     ),
 }
 
@@ -356,6 +356,17 @@ def test_a_node_of_another_kind_fails_once_and_goes_home(
     assert campaign.result(first).failure is Failure.node_failed
     assert reason in campaign.result(first).reason
     assert not campaign.layout.claim(second).exists()  # left for a node that can
+
+
+def test_a_node_that_is_short_of_something_fails_once_and_goes_home(campaign: Campaign) -> None:
+    first, second = campaign.queue(), campaign.queue(seed=2)
+    pilot = campaign.start(prefix=("prlimit", "--nofile=20:20"))
+    pilot.communicate(timeout=60)
+    assert pilot.returncode == 0
+    result = campaign.result(first)
+    assert result.failure is Failure.node_failed
+    assert result.reason == "this node is short of something: Too many open files"
+    assert not campaign.layout.claim(second).exists()
 
 
 def test_damaged_data_fails_once_with_the_cure(campaign: Campaign) -> None:

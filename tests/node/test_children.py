@@ -29,9 +29,16 @@ LIMITS = Limits(memory_gb=0.25, output_mb=1, processes=20)
 
 PREAMBLE = """
 import os, signal, socket, struct, sys, time
-from autoresearch.node.wire import Connection, Message
-connection = Connection(socket.socket(fileno=int(sys.argv[1])))
+from autoresearch.node.wire import Message, ToParent
+connection = ToParent(*map(int, sys.argv[1:3]))
 send = lambda kind, **fields: connection.send(Message(kind, fields))
+"""
+
+SEND_TEXT = "; os.write(connection.writer, struct.pack('>II', len(text), 0) + text); time.sleep(9)"
+
+THREADS = """
+from threading import Thread
+[Thread(target=time.sleep, args=[9]).start() for _ in range(30)]
 """
 
 # Memory that is nobody's own.
@@ -152,13 +159,22 @@ def test_last_words_count_even_if_the_child_is_dead_when_they_are_read(bench: Be
         (
             "[os.fork() or time.sleep(600) for _ in range(30)]; time.sleep(600)",
             "crashed",
-            "at most 20 processes, but",
+            "at most 20 processes and threads, but",
         ),
-        ("while True: os.fork()", "crashed", "should have at most 20 processes, but had"),
+        (
+            "while True: os.fork()",
+            "crashed",
+            "should have at most 20 processes and threads, but had",
+        ),
+        (
+            THREADS,
+            "crashed",
+            "at most 20 processes and threads, but had 31",
+        ),
         ("while True: os.dup(0)", "crashed", "ended by itself with exit code 1"),
         ("[os.write(1, b'x' * 65536) for _ in range(1 << 14)]", "crashed", "print at most 1 MB"),
         ("send('ready'); time.sleep(600)", "disqualified", "'done' should come next, but 'ready'"),
-        ("connection.socket.sendall(b'garbage!' * 9)", "disqualified", "a frame should hold"),
+        ("os.write(connection.writer, b'garbage!' * 9)", "disqualified", "a frame should hold"),
         ("while True: send('hello')", "disqualified", "'done' should come next, but 'hello'"),
         ("send('failed')", "disqualified", "a name and a reason"),
         ("send('failed', failure='preempted', reason='')", "disqualified", "not for the program"),
@@ -173,49 +189,55 @@ def test_what_a_program_does_has_a_name_and_a_reason(
     assert "\n" not in failed.reason
 
 
-BRING = """
-def bring(kind, count=1):
-    connection.send(Message(kind, descriptors=(0,) * count))
+# Whoever closes the last descriptor of this connection waits for a day.
+LINGER = """
+listener = socket.create_server(("127.0.0.1", 0))
+slow = socket.create_connection(listener.getsockname())
+peer, _ = listener.accept()
+slow.setblocking(False)
+try:
+    while True:
+        slow.send(bytes(65536))
+except BlockingIOError:
+    pass
+slow.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 86_400))
+said = []
+for number in map(int, sys.argv[1:3]):
+    try:
+        end = socket.socket(socket.AF_UNIX, fileno=os.dup(number))
+        socket.send_fds(end, [b"x"], [slow.fileno()])
+    except OSError as error:
+        said.append(type(error).__name__)
+send("done", said=" ".join(said))
+time.sleep(600)
 """
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        ("while True: bring('log')", "'log' should bring no descriptors, but did"),
-        ("bring('failed', 4)", "'failed' should bring no descriptors, but did"),
-        ("while True: bring('done', 4)", "'done' should bring no descriptors, but did"),
-        ("bring('done'); bring('log'); time.sleep(600)", "should bring no descriptors, but did"),
-    ],
-)
-def test_descriptors_nobody_asked_for_are_closed_on_arrival(
-    tmp_path: Path, code: str, reason: str
-) -> None:
+def test_no_descriptor_comes_from_a_child(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     bench = Bench(tmp_path)
     with bench.children:
-        bench.start(BRING + code)
-        bench.start("time.sleep(600)", "the scorer")
-        with pytest.raises(AttemptFailed, match=reason) as caught:
-            bench.listen()
-        assert caught.value.failure is Failure.disqualified
-        assert not bench.logged
+        done = bench.expect(bench.start(LINGER))
+        assert done.text("said") == "BrokenPipeError OSError"
     assert os.listdir("/proc/self/fd") == before
 
 
-@pytest.mark.parametrize("kind", ["hello", "done"])
-def test_descriptors_of_a_done_that_is_not_used_are_closed(tmp_path: Path, kind: str) -> None:
+def test_a_message_that_claims_to_bring_one_is_a_lie(bench: Bench) -> None:
+    failed = bench.fails('text = b\'{"kind": "done", "descriptors": 1}\'' + SEND_TEXT)
+    assert failed.failure is Failure.disqualified
+    assert "'done' should bring 1 descriptors, but did not" in failed.reason
+
+
+def test_what_a_child_fills_and_seals_is_ours_to_read(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     bench = Bench(tmp_path)
+    fill = "from autoresearch.node.kernel import seal\nos.write(int(sys.argv[4]), b'weights')\n"
     with bench.children:
-        child = bench.start(BRING + "send('hello'); bring('done', 2); time.sleep(600)")
-        bench.expect(child, "hello")
-        if kind == "hello":
-            with pytest.raises(AttemptFailed, match="should come next, but 'done' did"):
-                bench.expect(child, kind)
-        else:
-            while not child.inbox:
-                bench.children.turn(time.monotonic() + 1)
+        child = bench.start(fill + "seal(int(sys.argv[4])); send('done'); time.sleep(600)")
+        bench.expect(child)
+        assert b"".join(kernel.pieces(child.files["weights"])) == b"weights"
+        assert kernel.is_sealed(child.files["weights"])
+        assert not kernel.is_sealed(child.files["compiled"])
     assert os.listdir("/proc/self/fd") == before
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -11,7 +12,7 @@ from walls import needs_bubblewrap
 
 from autoresearch.layout import Layout
 from autoresearch.node import compiled, kernel, sandbox
-from autoresearch.node.compiled import PARTS, Compiled
+from autoresearch.node.compiled import PARTS, Compiled, Key
 
 WALLS = (sandbox.NONE, sandbox.BUBBLEWRAP)
 
@@ -42,6 +43,15 @@ def fill(root: Path) -> dict[str, bytes]:
     return files
 
 
+def is_packed() -> bool:
+    descriptor = kernel.memory_file("compiled")
+    compiled.pack(descriptor)
+    size, is_sealed = os.fstat(descriptor).st_size, kernel.is_sealed(descriptor)
+    os.close(descriptor)
+    assert is_sealed == (size > 0)
+    return is_sealed
+
+
 # ---- packing -----------------------------------------------------------------------------------
 
 
@@ -50,31 +60,30 @@ def test_what_is_packed_in_one_folder_is_unpacked_in_another(
 ) -> None:
     files = fill(tmp_path / "one")
     work_in(tmp_path / "one", monkeypatch)
-    [descriptor] = compiled.pack()
+    descriptor = kernel.memory_file("compiled")
+    compiled.pack(descriptor)
     assert kernel.is_sealed(descriptor)
     work_in(tmp_path / "two", monkeypatch)
-    copy = kernel.sealed_copy(descriptor)
-    compiled.unpack([copy])
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    compiled.unpack([descriptor])
     assert {name: (tmp_path / "two" / name).read_bytes() for name in files} == files
-    assert not is_open(copy)
-    os.close(descriptor)
+    assert not is_open(descriptor)
 
 
 def test_nothing_is_packed_where_nothing_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work_in(tmp_path / "none", monkeypatch)
-    assert compiled.pack() == ()
+    assert not is_packed()
 
 
 def test_too_much_is_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path)
     work_in(tmp_path, monkeypatch)
     monkeypatch.setattr(compiled, "CONTENTS", 4001)
-    assert compiled.pack() == ()
+    assert not is_packed()
     monkeypatch.setattr(compiled, "CONTENTS", 4002)
-    [descriptor] = compiled.pack()
-    os.close(descriptor)
+    assert is_packed()
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x05\x06" + bytes(30)])
@@ -100,54 +109,58 @@ def test_nothing_is_unpacked_beside_the_folder(
 # ---- the referee's shelf -----------------------------------------------------------------------
 
 
-def test_each_part_gets_what_it_left_last() -> None:
+@pytest.fixture
+def shelf() -> Iterator[Compiled]:
     shelf = Compiled()
-    first, second, other = in_memory(b"1"), in_memory(b"2"), in_memory(b"3")
-    assert shelf.of(("a", "program")) is None
-    assert shelf.take(("a", "program"), [first])
-    assert shelf.take(("a", "scorer"), [other])
-    assert shelf.take(("a", "program"), [second])
-    assert shelf.take(("a", "program"), [])  # nothing new
-    assert shelf.of(("a", "program")) == second
-    assert shelf.of(("a", "scorer")) == other
-    assert shelf.of(("b", "program")) is None
-    assert not is_open(first)
-    for descriptor in (second, other):
-        os.close(descriptor)
+    yield shelf
+    for key in list(shelf.kept):
+        shelf.drop(key)
 
 
-def test_what_was_not_used_for_longest_is_dropped() -> None:
-    shelf = Compiled()
-    given = {str(number): in_memory() for number in range(PARTS)}
-    for name, descriptor in given.items():
-        shelf.take((name, "program"), [descriptor])
-    shelf.of(("0", "program"))
-    last = in_memory()
-    shelf.take(("last", "program"), [last])
-    assert shelf.of(("1", "program")) is None
-    assert not is_open(given["1"])
-    kept = [last, *(descriptor for name, descriptor in given.items() if name != "1")]
-    assert all(map(is_open, kept))
-    for descriptor in kept:
-        os.close(descriptor)
+def take(shelf: Compiled, key: Key, content: bytes, *, is_sealed: bool = True) -> bytes | None:
+    """Offer a file; what the shelf has for the key then."""
+    descriptor = in_memory(content, is_sealed=is_sealed)
+    shelf.take(key, descriptor)
+    os.close(descriptor)
+    return held(shelf, key)
 
 
-def test_what_no_harness_packs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf, key = Compiled(), ("a", "program")
-    (tmp_path / "file").write_bytes(b"")
-    reader, writer = os.pipe()
-    os.close(writer)
+def held(shelf: Compiled, key: Key) -> bytes | None:
+    descriptor = shelf.of(key)
+    return None if descriptor is None else b"".join(kernel.pieces(descriptor))
+
+
+def test_each_part_gets_what_it_left_last(shelf: Compiled) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    program, scorer = ("a", "program"), ("a", "scorer")
+    assert held(shelf, program) is None
+    assert take(shelf, program, b"1") == b"1"
+    assert take(shelf, scorer, b"3") == b"3"
+    assert take(shelf, program, b"2") == b"2"
+    assert take(shelf, program, b"") == b"2"  # nothing new
+    assert held(shelf, scorer) == b"3"
+    assert held(shelf, ("b", "program")) is None
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+
+
+def test_what_was_not_used_for_longest_is_dropped(shelf: Compiled) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(PARTS):
+        take(shelf, (str(number), "program"), b"code")
+    assert held(shelf, ("0", "program")) == b"code"
+    assert take(shelf, ("last", "program"), b"code") == b"code"
+    assert held(shelf, ("1", "program")) is None
+    assert len(os.listdir("/proc/self/fd")) == before + PARTS
+
+
+def test_what_no_harness_packs_is_not_kept(
+    shelf: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compiled, "BYTES", 10)
-    for wrong in (
-        [in_memory(is_sealed=False)],
-        [in_memory(b"x" * 11)],
-        [in_memory(), in_memory()],
-        [os.open(tmp_path / "file", os.O_RDONLY)],
-        [reader],
-    ):
-        assert not shelf.take(key, wrong)
-        assert not any(map(is_open, wrong))
-        assert shelf.of(key) is None
+    key = ("a", "program")
+    assert take(shelf, key, b"x" * 10, is_sealed=False) is None
+    assert take(shelf, key, b"x" * 11) is None
+    assert take(shelf, key, b"x" * 10) is not None
 
 
 # ---- between attempts --------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from autoresearch.experiment import Failure, Scalar
 from autoresearch.node import compiled, harness, kernel
 from autoresearch.node.harness import Diverged, Run
 from autoresearch.node.order import Order
-from autoresearch.node.wire import Connection, Message
+from autoresearch.node.wire import Message, connect
 
 CPU = torch.device("cpu")
 CONTEXT = 16
@@ -70,8 +70,9 @@ class Referee:
     """The other end of a run: starts its clock and hears what it says."""
 
     def __init__(self) -> None:
-        self.connection, theirs = Connection.pair()
-        self.run = Run(Connection(theirs), CPU, 1, VOCABULARY, CONTEXT)
+        self.connection, theirs = connect()
+        files = (kernel.memory_file("compiled"), kernel.memory_file("weights"))
+        self.run = Run(harness.Referee(*theirs, *files), CPU, 1, VOCABULARY, CONTEXT)
 
     def start(self, **budget: Any) -> Run:
         descriptor = kernel.memory_file("tokens")
@@ -97,7 +98,7 @@ def referee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Referee
     referee = Referee()
     yield referee
     referee.connection.close()
-    referee.run._connection.close()
+    referee.run._referee.close()
 
 
 def test_a_budget_in_tokens_hands_out_that_many_and_no_batch_more(referee: Referee) -> None:
@@ -227,24 +228,35 @@ def test_only_modules_are_models(tmp_path: Path) -> None:
         harness.build(module, None, CPU)
 
 
-def test_weights_that_are_not_finite_are_not_delivered(tmp_path: Path) -> None:
+@pytest.fixture
+def weights_to() -> Iterator[int]:
+    descriptor = kernel.memory_file("weights")
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_weights_are_delivered_and_sealed(weights_to: int) -> None:
+    harness.deliver(torch.nn.Linear(2, 2), weights_to)
+    assert kernel.is_sealed(weights_to)
+
+
+def test_weights_that_are_not_finite_are_not_delivered(weights_to: int) -> None:
     model = torch.nn.Linear(2, 2)
-    good = harness.delivery(model)
-    assert kernel.is_sealed(good)
-    os.close(good)
     model.bias.data[0] = float("inf")
     with pytest.raises(Diverged, match="the weights 'bias' are not finite"):
-        harness.delivery(model)
+        harness.deliver(model, weights_to)
+    assert not kernel.is_sealed(weights_to)
 
 
-def test_buffers_may_hold_infinities_but_not_nan() -> None:
+def test_buffers_may_hold_infinities_but_not_nan(weights_to: int) -> None:
     model = torch.nn.Linear(2, 2)
     mask = torch.full((2, 2), -torch.inf).triu(1)
     model.register_buffer("mask", mask)
-    os.close(harness.delivery(model))
     mask[0, 0] = torch.nan
     with pytest.raises(Diverged, match="the weights 'mask' are not finite"):
-        harness.delivery(model)
+        harness.deliver(model, weights_to)
+    mask[0, 0] = 0.0
+    harness.deliver(model, weights_to)
 
 
 def explained(tmp_path: Path, program: str) -> tuple[Failure, str]:

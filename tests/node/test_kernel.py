@@ -209,24 +209,32 @@ def test_who_shuts_others_out_can_be_read_by_no_process_of_its_user() -> None:
 
 # Tries what would outlast a sandbox, or pass from one to another; by the names of the calls.
 CALLER = """
-import ctypes, errno, os
+import ctypes, errno, fcntl, os, tempfile
 libc = ctypes.CDLL(None, use_errno=True)
 def outcome(*words):
     return "done" if libc.syscall(*words) >= 0 else errno.errorcode[ctypes.get_errno()]
-def attribute():
+def tried(call, *words):
     try:
-        os.setxattr(os.memfd_create("x"), "user.x", b"x")
+        call(*words)
     except OSError as error:
         return errno.errorcode[error.errno]
     return "done"
 keyctl = {"x86_64": 250, "aarch64": 219}[os.uname().machine]
-print(outcome(keyctl, 0, -3, 0), outcome(keyctl | 0x40000000, 0, -3, 0), attribute(), outcome(39))
+print(outcome(keyctl, 0, -3, 0), outcome(keyctl | 0x40000000, 0, -3, 0))
+print(tried(os.setxattr, os.memfd_create("x"), "user.x", b"x"))
+writer, path = tempfile.mkstemp()
+os.close(writer)
+file = os.open(path, os.O_RDONLY)
+os.unlink(path)
+print(tried(fcntl.fcntl, file, 1024, fcntl.F_RDLCK), tried(fcntl.fcntl, file, 1036, bytes(8)))
+print(tried(fcntl.ioctl, file, 0xC0506617, bytes(80)))
+print(tried(fcntl.fcntl, file, fcntl.F_GETFD), tried(os.isatty, file), outcome(39))
 """
 
 
 @pytest.mark.parametrize(("file_bytes", "refused"), [(1 << 30, True), (0, False)])
 def test_a_program_leaves_nothing_with_the_kernel(file_bytes: int, refused: bool) -> None:
-    """Neither keys nor attributes of files that it shares; others may."""
+    """Neither keys, nor attributes, hints and leases of files that it shares; others may."""
     caller = kernel.launch(
         (sys.executable, "-c", CALLER),
         os.environ,
@@ -235,12 +243,14 @@ def test_a_program_leaves_nothing_with_the_kernel(file_bytes: int, refused: bool
         stdout=subprocess.PIPE,
     )
     said, _ = caller.communicate()
-    key, other_key, attribute, harmless = said.decode().split()
-    assert harmless == "done"
+    *harmful, first, second, third = said.decode().split()
+    assert first == second == third == "done"
     if refused:
-        assert key == other_key == attribute == "EPERM"
+        assert harmful == ["EPERM"] * 6
     else:
-        assert key != "EPERM"
+        key, _, _, lease, hint, file_key = harmful
+        assert lease == hint == "done"
+        assert "EPERM" not in (key, file_key)
 
 
 def test_a_copy_is_whole_sealed_and_shares_nothing(tmp_path: Path) -> None:
@@ -248,9 +258,67 @@ def test_a_copy_is_whole_sealed_and_shares_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     with (tmp_path / "file").open("rb") as file:
         file.seek(17)
-        copy = kernel.sealed_copy(file.fileno())
-        assert os.fstat(copy).st_ino != os.fstat(file.fileno()).st_ino
+        pieces: list[int] = []
+        with kernel.sealed_copy(file.fileno(), lambda: pieces.append(1)) as copy:
+            assert os.fstat(copy).st_ino != os.fstat(file.fileno()).st_ino
+            assert kernel.is_sealed(copy)
+            assert os.read(copy, len(content) + 1) == content
+            assert len(pieces) == 2
         assert file.tell() == 17
-    assert kernel.is_sealed(copy)
-    with os.fdopen(copy, "rb") as file:
-        assert file.read() == content
+
+
+# Sends a descriptor to itself while a program of its user keeps under way as many as it may.
+SENDER = """
+import os, resource, signal, subprocess, sys
+from autoresearch.node import kernel
+from autoresearch.node.wire import Message, ToParent, connect
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, most // 4), most))
+if sys.argv[1] == "allowed":
+    kernel.allow_descriptors()
+flood = (sys.executable, "-c", sys.argv[2])
+flooding = kernel.launch(
+    flood, os.environ, signal.SIGKILL, file_bytes=1 << 30, stdout=subprocess.PIPE
+)
+flooding.stdout.readline()
+ours, theirs = connect()
+peer = ToParent(*theirs)
+try:
+    ours.send(Message("start", descriptors=(0,)))
+    print(peer.receive().kind)
+except OSError as error:
+    print(error.strerror)
+flooding.kill()
+"""
+FLOOD = """
+import socket, time
+held = []
+try:
+    while True:
+        held.append(socket.socketpair())
+        held[-1][0].setblocking(False)
+        try:
+            while True:
+                socket.send_fds(held[-1][0], [b"x"], [0] * 250)
+        except BlockingIOError:
+            pass
+except OSError:
+    print("full", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("allowed", "start"), ("bounded", "Too many references: cannot splice")]
+)
+def test_who_may_have_more_descriptors_sends_them_past_a_program_that_keeps_them_under_way(
+    kind: str, said: str
+) -> None:
+    who = user("ordinary")
+    path = os.pathsep.join(
+        filter(None, [str(Path(__file__).parents[2]), who.environment.get("PYTHONPATH")])
+    )
+    command = (*who.prefix, who.python, "-c", SENDER, kind, FLOOD)
+    environment = os.environ | who.environment | {"PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == said

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import pytest
 from walls import needs_bubblewrap
 
 from autoresearch.errors import ConfigError
-from autoresearch.node import sandbox
+from autoresearch.node import kernel, sandbox
 
 SCRATCH = Path("/tmp/scratch")
 
@@ -177,6 +178,44 @@ def test_only_the_scratch_folder_can_be_written(spied: dict[str, Any]) -> None:
     assert spied["scratch"] == 1
     for place in ("system", "python", "program", "root", "devices"):
         assert spied[place] == "OSError", place
+
+
+NODES = """
+import os
+for path in ("/dev/null", "/dev/full", "/dev/urandom"):
+    for change in (lambda: os.chmod(path, 0o600), lambda: os.utime(path, ns=(1, 1))):
+        try:
+            change()
+        except OSError:
+            print("kept")
+with open("/dev/null", "w") as null:
+    null.write("used")
+"""
+
+
+def test_a_program_uses_devices_and_leaves_nothing_in_them(tmp_path: Path) -> None:
+    """Root, who owns them, must have been launched."""
+    needs_bubblewrap()
+    command = sandbox.command("bubblewrap", (sys.executable, "-c", NODES), tmp_path, threads=1)
+    launched = kernel.launch(
+        command.argv, command.env, signal.SIGKILL, file_bytes=1 << 30, stdout=subprocess.PIPE
+    )
+    said, _ = launched.communicate()
+    assert launched.returncode == 0
+    assert said.split() == [b"kept"] * 6
+
+
+@pytest.mark.parametrize(
+    ("release", "apart"),
+    [("4.18.0-553.el8", False), ("5.13.9", False), ("5.14.0-427.el9", True), ("6.8.0", True)],
+)
+def test_processes_are_counted_apart_behind_a_wall_of_newer_kernels(
+    release: str, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = os.uname_result(("Linux", "node", release, "#1", "x86_64"))
+    monkeypatch.setattr(os, "uname", lambda: facts)
+    assert sandbox.counts_apart("bubblewrap") is apart
+    assert not sandbox.counts_apart("none")
 
 
 def test_what_it_writes_is_bounded_and_lies_in_memory(spied: dict[str, Any]) -> None:

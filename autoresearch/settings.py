@@ -79,7 +79,7 @@ class Limits:
     load_seconds: float = 10.0  # to load weights, and to the first answer: a scorer must not train
     score_seconds: float = 300.0  # for both scorers together
     memory_gb: float = 16.0  # resident memory of the program or of one scorer, with its files
-    processes: int = 512  # of the program or of one scorer: torch's compiler starts one per core
+    processes: int = 512  # and threads, of the program or of one scorer
     output_mb: float = 16.0  # what a program may print
 
 

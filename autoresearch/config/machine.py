@@ -9,7 +9,7 @@ from autoresearch.hardware import gpus_here
 from autoresearch.layout import shipped
 from autoresearch.settings import Cluster, Data, Limits, Settings, Task, Tier
 
-BESIDE_GB = 8.0  # what two scorers and the referee with the data hold beside a program
+BESIDE_GB = 8.0  # beside a program: two scorers, the referee with the data, tokens twice
 DATA_HOME = "AUTORESEARCH_DATA"  # holds one folder of prepared data per task
 
 

@@ -268,11 +268,25 @@ DEFENCES: Mapping[str, Edits] = {
             "if tokens := self.node.data.training:",
         )
     ],
-    "pause": [(ATTEMPT, "self.children.pause(other)", "pass")],
+    "pause": [
+        (ATTEMPT, "self.children.pause(other)", "pass"),
+        (ATTEMPT, "self.children.resume(scorers[1])", "pass"),
+    ],
+    "sleep": [(CHILDREN, "if kernel.work(child.pids) != (True, child.slept):", "if False:")],
+    "death": [
+        (
+            ATTEMPT,
+            "self.children.kill(scorers[0])",
+            "os.kill(scorers[0].process.pid, 9); self.children.alive.remove(scorers[0])",
+        )
+    ],
     # clock and data
     "clock": [(ATTEMPT, "budget.seconds + self.limits.grace_seconds", "budget.seconds + 60")],
     "sealed": [(ATTEMPT, "if not is_sealed(weights):", "if False:")],
     "before the start": [(ATTEMPT, 'if self.progress.stage == "setup":', "if True:")],
+    "own shelf": [
+        ("node/compiled.py", "with sealed_copy(descriptor) as copy:", "for copy in (descriptor,):")
+    ],
     "seal of compiled code": [("node/compiled.py", "not is_sealed(descriptor) or ", "")],
     "seal": [("node/data.py", "        seal(descriptor)\n", "")],
     "loading": [(QUESTIONS, "time.monotonic() + seconds, slow", "time.monotonic() + 100, slow")],
@@ -298,12 +312,16 @@ DEFENCES: Mapping[str, Edits] = {
             '*flat(("--bind", path, path) for path in software()),',
         )
     ],
+    "modes": [(WALL, '"--remount-ro", "/proc", ', "")],
+    "locks": [(WALL, '*("--ro-bind", "/dev/null", "/proc/locks"),', "")],
     "prose": [(WALL, '*flat((*in_memory(path), "--remount-ro", path) for path in prose()),', "")],
     "environment": [(WALL, "return {**kept, **home,", "return {**outer, **kept, **home,")],
     "network": [(WALL, '"pid", "net", "uts"', '"pid", "uts"')],
     "processes": [
         (WALL, '"ipc", "pid", "net"', '"ipc", "net"'),
         (WALL, '"--proc", "/proc", ', '"--ro-bind", "/proc", "/proc", '),
+        (WALL, '*("--ro-bind", "/dev/null", "/proc/locks"),', ""),
+        (WALL, '"--remount-ro", "/proc", ', ""),
     ],
     "calls": [(LAUNCH, "if not refuse_calls() and ", "if False and ")],
     # bounds

@@ -269,6 +269,7 @@ class Trial:
         budget = self.experiment.cell.budget
         started = self.progress.enter("train")
         start = {"started": started, "seconds": budget.seconds, "tokens": budget.tokens}
+        program.is_informed = True
         self.children.tell(program, Message("start", start, descriptors=(tokens,)))
         if budget.seconds is not None:
             deadline = started + budget.seconds + self.limits.grace_seconds
@@ -320,7 +321,7 @@ class Trial:
         nats = ask.nats(scorers[0], plan)
         self.progress.note_probes(scoring.check(plan, nats, vocabulary, self.scoring))
         if len(scorers) > 1:
-            self.children.dismiss(scorers[0])
+            self.children.kill(scorers[0])  # whoever is still dying can still be heard
             self.children.resume(scorers[1])
             asked = scoring.challenge(plan, table, self.scoring, rng)
             logits = ask.logits(scorers[1], asked)

@@ -29,7 +29,7 @@ LOOK_LIMIT = 3.0  # ... or more, for between two looks there are at most so many
 PAUSE_PATIENCE = 10.0  # seconds until a child that is stopped has stopped
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
 FILES = ("compiled", "weights")  # in memory, which a child may fill and seal
-INBOX_LIMIT = 1000  # messages nobody has asked for yet
+INBOX_LIMIT = 8  # messages nobody has asked for yet
 KEPT_OUTPUT = 1 << 15  # bytes of the beginning, and of the end, that the log keeps
 # What a child may claim about its own end; the other failures are the referee's to find.
 CLAIMABLE = (Failure.crashed, Failure.out_of_memory, Failure.diverged)
@@ -72,13 +72,19 @@ class Child:
     output: Output = field(default_factory=Output)
     peak: int = 0  # bytes
     silent_since: float = 0.0  # when its connection closed although it lives
-    is_informed: bool = False  # it has weights, and may have found that they are bad
+    is_informed: bool = False  # it may have found that its weights are bad
+    slept: dict[str, int] = field(default_factory=dict)  # kernel.work, when it was put to sleep
     greeted: bool = False  # it has said `hello`, which it does before it reads train.py
     temporary: tuple[str, ...] = ()  # folders in memory behind its wall; none without one
 
     @property
     def inbox(self) -> deque[Message]:
         return self.connection.inbox
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the child and all it has started."""
+        return (self.process.pid, *kernel.tree(self.process.pid))
 
     @property
     def exit_code(self) -> int | None:
@@ -193,37 +199,35 @@ class Children:
 
     def kill(self, child: Child) -> None:
         """End a child and everything it started. Raises AttemptFailed if something stays."""
-        self.dismiss(child)
+        self._drain_output(child)
+        kernel.send(kernel.tree(child.process.pid), signal.SIGKILL)
+        self._end(child)
         self._bury()
         others = {other.process.pid for other in self.alive}
         if not kernel.kill_all_but(self.spare() | others):
             reason = f"{child.name} left processes that cannot be killed"
             raise AttemptFailed(Failure.node_failed, reason)
 
-    def dismiss(self, child: Child) -> None:
-        """Kill a child without waiting until it is gone: a GPU takes its time to let go."""
-        self._drain_output(child)
-        kernel.send(kernel.tree(child.process.pid), signal.SIGKILL)
-        self._end(child)
-
     def pause(self, child: Child) -> None:
         """Stop a child and all it has started, until `resume`."""
-        stopped: set[int] = set()
-        until = time.monotonic() + PAUSE_PATIENCE
-        while running := {child.process.pid, *kernel.tree(child.process.pid)} - stopped:
-            kernel.send(running, signal.SIGSTOP)
-            stopped |= running
+        until, is_still = time.monotonic() + PAUSE_PATIENCE, False
+        while not is_still:
+            kernel.send(child.pids, signal.SIGSTOP)
+            is_still, child.slept = kernel.work(child.pids)
             if time.monotonic() > until:
-                reason = f"{child.name} should stand still, but starts processes without end"
+                reason = f"{child.name} should stand still, but does not"
                 raise AttemptFailed(Failure.crashed, reason)
 
     def resume(self, child: Child) -> None:
-        kernel.send({child.process.pid, *kernel.tree(child.process.pid)}, signal.SIGCONT)
+        """Raises AttemptFailed if it was not stopped all the time: a timer can wake it, too."""
+        if kernel.work(child.pids) != (True, child.slept):
+            reason = f"{child.name} should have slept while the other was at work, but did not"
+            raise AttemptFailed(Failure.crashed, reason)
+        kernel.send(child.pids, signal.SIGCONT)
 
     def measure(self, child: Child) -> int:
         """The most memory the child is known to have held, in bytes."""
-        pids = (child.process.pid, *kernel.tree(child.process.pid))
-        child.peak = max(child.peak, *map(kernel.peak_resident, pids))
+        child.peak = max(child.peak, *map(kernel.peak_resident, child.pids))
         return child.peak
 
     def log(self) -> str:
@@ -305,7 +309,8 @@ class Children:
             if kernel.oom_kills() > self.oom_kills:
                 reason = f"the kernel killed {child.name} for want of memory"
                 return AttemptFailed(Failure.out_of_memory, reason)
-            if child.is_informed:  # another attempt is what it may have wanted
+            is_within = child.process.returncode > 0  # a wall: nobody outside sends signals there
+            if child.is_informed or is_within:  # another attempt is what it may have wanted
                 return AttemptFailed(Failure.crashed, f"{child.name} was killed, or killed itself")
             return AttemptFailed(Failure.node_failed, f"{child.name} was killed from outside")
         if code == -signal.SIGTERM:  # Slurm tells all of us at once: see whether we are told, too
@@ -316,7 +321,7 @@ class Children:
     def _look_at_tree(self) -> None:
         began = time.monotonic()
         for child in self.alive:
-            pids = (child.process.pid, *kernel.tree(child.process.pid))
+            pids = child.pids
             threads = sum(map(kernel.threads, pids))
             if threads > self.limits.processes:
                 most = f"at most {self.limits.processes} processes and threads"

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from autoresearch.node.kernel import is_sealed, seal
+from autoresearch.node.kernel import is_sealed, seal, sealed_copy
 
 FOLDERS = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}  # below one root
 CONTENTS = 1 << 26  # bytes that a harness packs
@@ -34,7 +34,8 @@ class Compiled:
         if not is_sealed(descriptor) or not 0 < os.fstat(descriptor).st_size <= BYTES:
             return
         self.drop(key)
-        self.kept[key] = os.dup(descriptor)
+        with sealed_copy(descriptor) as copy:
+            self.kept[key] = os.dup(copy)
         while len(self.kept) > PARTS:
             self.drop(next(iter(self.kept)))
 

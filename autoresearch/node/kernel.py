@@ -9,7 +9,6 @@ import ctypes
 import fcntl
 import mmap
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ PIECE = 1 << 24  # bytes copied at a time
 FILE_BYTES = 1 << 10  # of the kernel's own memory, for each file
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 PAGE = mmap.PAGESIZE
+STILL = (b"T", b"t", b"Z", b"X")  # stopped, traced, ended
 LAUNCH = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
 
 
@@ -52,12 +52,6 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def allow_descriptors() -> None:
-    """From now on as many as we may have: a user's others count against those we send."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
 def shut_out() -> None:
     """From now on no process of our user may trace us, or read our memory and environment."""
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -79,6 +73,21 @@ def threads(pid: int) -> int:
         return int(stat(str(pid))[17])
     except OSError:
         return 0
+
+
+def work(pids: Collection[int]) -> tuple[bool, dict[str, int]]:
+    """Whether all threads of processes stand still, and how often each has stopped working.
+
+    Who was stopped, went on and was stopped again has done so once more often than before.
+    """
+    found, is_still = {}, True
+    for path in (path for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/status")):
+        with contextlib.suppress(OSError):  # ended
+            fields = dict(line.split(b":\t", 1) for line in path.read_bytes().split(b"\n")[1:-1])
+            is_still &= fields[b"State"][:1] in STILL
+            counts = (b"voluntary_ctxt_switches", b"nonvoluntary_ctxt_switches")
+            found[str(path)] = sum(int(fields[name]) for name in counts)
+    return is_still, found
 
 
 def stat(pid: str) -> list[bytes]:

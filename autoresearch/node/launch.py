@@ -16,21 +16,32 @@ PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 SECCOMP_MODE_FILTER = 2
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
-DESCRIPTORS = 8192  # open at once
-# By machine: what the kernel calls it, and the numbers of the system calls that are refused. Keys
-# and attributes of files outlive a process, or pass between two; counters watch others at work:
-# add_key, request_key, keyctl, setxattr, lsetxattr, fsetxattr, setxattrat, io_uring_setup (which
-# sets attributes, too), perf_event_open, bpf. Then those that are refused some commands: fcntl and
-# ioctl. Hints and keys outlast who has left them on a file; who breaks a lease waits for minutes.
+DESCRIPTORS = 1024  # open at once
+# By machine: what the kernel calls it, and the numbers of the system calls that are refused.
+# Keys and attributes of files outlive a process, or pass between two: add_key, request_key, keyctl,
+# setxattr, lsetxattr, fsetxattr, setxattrat, io_uring_setup (which sets attributes, too). Others
+# watch their neighbours, or what lies in the page cache: perf_event_open, bpf, mincore, cachestat,
+# preadv2. Descriptors under way count for all of a user: sendmsg, sendmmsg. process_madvise is
+# madvise, which is refused some values, like fcntl, ioctl and fadvise64.
 REFUSED = {
-    "x86_64": (0xC000003E, (248, 249, 250, 188, 189, 190, 463, 425, 298, 321), (72, 16)),
-    "aarch64": (0xC00000B7, (217, 218, 219, 5, 6, 7, 463, 425, 241, 280), (25, 29)),
+    "x86_64": (
+        0xC000003E,
+        (248, 249, 250, 188, 189, 190, 463, 425, 298, 321, 27, 451, 327, 46, 307, 440),
+        (72, 16, 221, 28),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        (217, 218, 219, 5, 6, 7, 463, 425, 241, 280, 232, 451, 286, 211, 269, 440),
+        (25, 29, 223, 233),
+    ),
 }
-COMMANDS = (  # F_SETLEASE, F_SET_RW_HINT, F_SET_FILE_RW_HINT, F_SETDELEG
-    (1024, 1036, 1038, 1040),
-    (0xC0506617,),  # FS_IOC_ADD_ENCRYPTION_KEY
+VALUES = (  # of which argument. Hints and keys outlast who left them; leases make others wait
+    (1, (1024, 1031, 1036, 1038, 1040)),  # F_SETLEASE, _SETPIPE_SZ, _SET(_FILE)_RW_HINT, _SETDELEG
+    (1, (0xC0506617,)),  # FS_IOC_ADD_ENCRYPTION_KEY
+    (3, (4,)),  # POSIX_FADV_DONTNEED
+    (2, (20, 21)),  # MADV_COLD, MADV_PAGEOUT
 )
-NUMBER, MACHINE, COMMAND = 0, 4, 24  # of a system call: where they lie in struct seccomp_data
+NUMBER, MACHINE, ARGUMENTS = 0, 4, 16  # where they lie in struct seccomp_data
 STEP = struct.Struct("=HBBI")
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # of the kernel's packet filters
 ALLOW, REFUSE = 0x7FFF0000, 0x00050001  # with EPERM
@@ -50,8 +61,7 @@ def main(parent: str, death_signal: str, niceness: str, file_bytes: str, *argv: 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if int(file_bytes):
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        # Of those that are under way a user has so many as its process may have: leave us some.
-        few = min(most // 2, DESCRIPTORS) if most != resource.RLIM_INFINITY else DESCRIPTORS
+        few = min(most, DESCRIPTORS) if most != resource.RLIM_INFINITY else DESCRIPTORS
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, few))
         is_walled = argv[0].endswith("bwrap")
         if is_walled and os.geteuid() == 0:
@@ -90,13 +100,13 @@ def refuse_calls() -> bool:
     return not libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
 
 
-def filtering(machine: int, calls: tuple[int, ...], commanding: tuple[int, ...]) -> bytes:
+def filtering(machine: int, calls: tuple[int, ...], some: tuple[int, ...]) -> bytes:
     """The code of a filter: steps (what, jump if so, jump if not, value) that end in a verdict."""
     steps = [(LOAD, 0, 0, MACHINE), (EQUAL, 0, END, machine), (LOAD, 0, 0, NUMBER)]
     steps += [(AT_LEAST, END, 0, OTHER_CALLS), *((EQUAL, END, 0, call) for call in calls)]
-    for call, commands in zip(commanding, COMMANDS, strict=True):
-        steps += [(EQUAL, 0, len(commands) + 2, call), (LOAD, 0, 0, COMMAND)]
-        steps += [*((EQUAL, END, 0, command) for command in commands), (RETURN, 0, 0, ALLOW)]
+    for call, (argument, values) in zip(some, VALUES, strict=True):
+        steps += [(EQUAL, 0, len(values) + 2, call), (LOAD, 0, 0, ARGUMENTS + 8 * argument)]
+        steps += [*((EQUAL, END, 0, value) for value in values), (RETURN, 0, 0, ALLOW)]
     steps += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE)]
     last = len(steps) - 1
     return b"".join(

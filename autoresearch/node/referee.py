@@ -51,7 +51,6 @@ class Referee:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         kernel.adopt_orphans()
         kernel.shut_out()
-        kernel.allow_descriptors()
         node = self.open_node()
         with contextlib.suppress(PilotGone):
             self.answer_all(node)

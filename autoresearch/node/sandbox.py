@@ -182,7 +182,9 @@ def surroundings() -> tuple[str, ...]:
         *(f"--unshare-{name}" for name in APART),
         *("--cap-drop", "ALL"),  # root keeps all otherwise
         *flat(system()),
-        *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"),
+        *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"),
+        *("--ro-bind", "/dev/null", "/proc/locks"),  # everybody's, a board for messages
+        *("--remount-ro", "/proc", "--dev", "/dev"),  # root could leave modes there
         *flat(("--dev-bind", path, path) for path in devices()),
         *flat(in_memory(path) for path in TEMPORARY),
         *flat(("--ro-bind", path, path) for path in software()),

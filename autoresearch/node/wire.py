@@ -6,7 +6,6 @@ no pipe carries any. The child may be hostile: whatever arrives, the only errors
 PeerGone, and no call waits longer than it was told to.
 """
 
-import errno
 import json
 import math
 import os
@@ -23,7 +22,7 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.experiment import Json, Scalar
 
 HEADER = struct.Struct(">II")
-JSON_LIMIT = 1 << 20  # bytes
+JSON_LIMIT = 1 << 18  # bytes, which may become some MB of objects
 DATA_LIMIT = 1 << 26  # bytes: logits of 256 positions of the largest uint16 vocabulary
 DESCRIPTOR_LIMIT = 4  # received and not yet claimed by a frame
 READ = 1 << 20  # bytes per look: one flooding peer must not hold up the others
@@ -173,10 +172,7 @@ class Connection:
             os.close(self.ours.pop())
 
     def send(self, message: Message, patience: float = 10.0) -> None:
-        """Raises PeerGone if the peer does not take the whole message within `patience` seconds.
-
-        Raises OSError if this machine is short of something.
-        """
+        """Raises PeerGone if the peer does not take the whole message within `patience` seconds."""
         rest = memoryview(encode(message))
         descriptors = list(message.descriptors)
         until = time.monotonic() + patience
@@ -187,8 +183,6 @@ class Connection:
             except BlockingIOError:
                 continue
             except OSError as error:
-                if error.errno == errno.ETOOMANYREFS:  # this user's others have too many under way
-                    raise
                 raise PeerGone(f"the peer of '{message.kind}' has gone") from error
             rest, descriptors = rest[sent:], []
 

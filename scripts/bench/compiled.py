@@ -31,7 +31,7 @@ from autoresearch.settings import Tier  # noqa: E402
 
 MADE = "return GPT(config)\n"
 COMPILED = "return torch.compile(GPT(config), dynamic=False)\n"
-NOTHING = [("node/compiled.py", "self.kept[key] = os.dup(descriptor)", "pass")]
+NOTHING = [("node/compiled.py", "self.kept[key] = os.dup(copy)", "pass")]
 
 
 def run(root: Path, options: Namespace, edits: list[tuple[str, str, str]]) -> list[Result]:

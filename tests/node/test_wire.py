@@ -1,6 +1,5 @@
 """Frames: what is sent arrives, and nothing that arrives can hang or crash the receiver."""
 
-import errno
 import json
 import os
 import socket
@@ -192,17 +191,3 @@ def test_nothing_comes_back_through_the_socket(ends: tuple[ToChild, ToParent]) -
     _, theirs = ends
     with socket.socket(fileno=os.dup(theirs.reader)) as end, pytest.raises(BrokenPipeError):
         socket.send_fds(end, [b"x"], [0])
-
-
-def test_of_too_many_descriptors_under_way_the_sender_is_told(
-    ends: tuple[ToChild, ToParent], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By an OSError, for its peer has not gone. The kernel asks nobody of root's, so it is told."""
-    ours, _ = ends
-
-    def refuse(*_: object) -> int:
-        raise OSError(errno.ETOOMANYREFS, "Too many references")
-
-    monkeypatch.setattr(ours, "put", refuse)
-    with pytest.raises(OSError, match="Too many references"):
-        ours.send(Message("start", descriptors=(0,)))

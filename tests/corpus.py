@@ -312,16 +312,16 @@ DEFENCES: Mapping[str, Edits] = {
             '*flat(("--bind", path, path) for path in software()),',
         )
     ],
-    "modes": [(WALL, '"--remount-ro", "/proc", ', "")],
+    "modes": [(WALL, '*flat(("--ro-bind-try", path, path) for path in of_all()),', "")],
     "locks": [(WALL, '*("--ro-bind", "/dev/null", "/proc/locks"),', "")],
     "prose": [(WALL, '*flat((*in_memory(path), "--remount-ro", path) for path in prose()),', "")],
     "environment": [(WALL, "return {**kept, **home,", "return {**outer, **kept, **home,")],
     "network": [(WALL, '"pid", "net", "uts"', '"pid", "uts"')],
     "processes": [
         (WALL, '"ipc", "pid", "net"', '"ipc", "net"'),
-        (WALL, '"--proc", "/proc", ', '"--ro-bind", "/proc", "/proc", '),
+        (WALL, '*("--proc", "/proc"),', '*("--ro-bind", "/proc", "/proc"),'),
         (WALL, '*("--ro-bind", "/dev/null", "/proc/locks"),', ""),
-        (WALL, '"--remount-ro", "/proc", ', ""),
+        (WALL, '*flat(("--ro-bind-try", path, path) for path in of_all()),', ""),
     ],
     "calls": [(LAUNCH, "if not refuse_calls() and ", "if False and ")],
     # bounds

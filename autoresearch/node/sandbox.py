@@ -182,9 +182,10 @@ def surroundings() -> tuple[str, ...]:
         *(f"--unshare-{name}" for name in APART),
         *("--cap-drop", "ALL"),  # root keeps all otherwise
         *flat(system()),
-        *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"),
+        *("--proc", "/proc"),
+        *flat(("--ro-bind-try", path, path) for path in of_all()),
         *("--ro-bind", "/dev/null", "/proc/locks"),  # everybody's, a board for messages
-        *("--remount-ro", "/proc", "--dev", "/dev"),  # root could leave modes there
+        *("--dev", "/dev"),
         *flat(("--dev-bind", path, path) for path in devices()),
         *flat(in_memory(path) for path in TEMPORARY),
         *flat(("--ro-bind", path, path) for path in software()),
@@ -210,6 +211,17 @@ def system() -> Iterator[tuple[str, ...]]:
             yield ("--ro-bind", name, name)
     for name in ETC:
         yield ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+
+
+def of_all() -> list[str]:
+    """Of /proc what is the whole machine's: there root, who owns it, could leave modes.
+
+    Not all of /proc: CUDA does not start where it cannot write to its own /proc/self.
+    """
+    if os.geteuid():
+        return ["/proc/sys"]
+    found = (path for path in Path("/proc").iterdir() if not path.name.isdigit())
+    return sorted(str(path) for path in found if not path.is_symlink())
 
 
 def devices() -> list[str]:

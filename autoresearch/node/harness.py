@@ -235,6 +235,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def bound_processes(most: int) -> None:
+    """At any moment; the user's others want some until the referee finds that we have too many."""
+    _, allowed = resource.getrlimit(resource.RLIMIT_NPROC)
+    few = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+    resource.setrlimit(resource.RLIMIT_NPROC, (few, few))
+
+
 def device_facts(device: torch.device) -> Json:
     facts: Json = {"kind": device.type, "torch": str(torch.__version__)}
     if device.type != "cuda":
@@ -250,12 +257,8 @@ class Harness:
         task = referee.receive()
         self.path = Path(task.text("program"))
         sys.excepthook = self.report
-        if most := task.count(
-            "processes"
-        ):  # until it is found to have too many, its user's others want some
-            _, allowed = resource.getrlimit(resource.RLIMIT_NPROC)
-            few = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
-            resource.setrlimit(resource.RLIMIT_NPROC, (few, few))
+        if most := task.count("processes"):
+            bound_processes(most)
         torch.set_num_threads(task.count("threads"))
         self.device = torch.device(task.text("device"))
         referee.send(Message("hello", {"device": device_facts(self.device)}))

@@ -54,6 +54,14 @@ TEMPORARY_BYTES = 1 << 30  # of each, and of the program's own folder
 COMPILED = Path(TEMPORARY[0], "compiled")  # the same in every attempt: Triton notes whole paths
 APART = ("user", "ipc", "pid", "net", "uts", "cgroup-try")  # namespaces of the program's own
 REMEMBERED = 86400.0  # seconds
+WORKS = "CUDA works"
+PROBE = f"""
+import sys
+from autoresearch.node import harness
+works = harness.torch.cuda.is_available()
+sys.stderr.flush()
+print("{WORKS}" if works else "no CUDA")
+"""
 PROBE_SECONDS = 300.0  # importing torch from a cold file server
 
 
@@ -113,7 +121,7 @@ def unknown(kind: str) -> str:
 
 
 def problem() -> str:
-    """What keeps bubblewrap from making a sandbox here in which the harness works; "" if it can.
+    """What keeps bubblewrap from making a sandbox here in which harness and GPU work; "" if it can.
 
     That it can is remembered on this machine for a day: importing torch takes a second or two.
     """
@@ -121,27 +129,33 @@ def problem() -> str:
         return f"there is no {BWRAP}"
     if is_known(note := proof()):
         return ""
-    argv = (sys.executable, "-P", "-B", "-c", "import autoresearch.node.harness")
-    with tempfile.TemporaryDirectory() as scratch:
-        probe = command(BUBBLEWRAP, argv, Path(scratch), threads=1)
-        try:
-            done = subprocess.run(
-                [*kernel.launcher(signal.SIGKILL, file_bytes=TEMPORARY_BYTES), *probe.argv],
-                env=probe.env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=PROBE_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"bwrap took more than {PROBE_SECONDS:.0f} s"
-    if done.returncode:
-        said = " ".join(done.stdout.decode(errors="replace").split())
-        return said or f"bwrap ended with exit code {done.returncode}"
+    try:
+        code, said = probe(BUBBLEWRAP)
+        if code:
+            return said or f"bwrap ended with exit code {code}"
+        if devices() and not said.endswith(WORKS) and probe(NONE)[1].endswith(WORKS):
+            return f"CUDA works outside of it, not inside: {said}"
+    except subprocess.TimeoutExpired:
+        return f"bwrap took more than {PROBE_SECONDS:.0f} s"
     with suppress(OSError):
         note.touch(mode=0o600)
     return ""
+
+
+def probe(kind: str) -> tuple[int, str]:
+    """The exit code of PROBE, and what it said. Raises TimeoutExpired."""
+    with tempfile.TemporaryDirectory() as scratch:
+        tried = command(kind, (sys.executable, "-P", "-B", "-c", PROBE), Path(scratch), threads=1)
+        done = subprocess.run(
+            [*kernel.launcher(signal.SIGKILL, file_bytes=TEMPORARY_BYTES), *tried.argv],
+            env=tried.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    return done.returncode, " ".join(done.stdout.decode(errors="replace").split())
 
 
 def proof() -> Path:

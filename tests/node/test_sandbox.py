@@ -94,6 +94,26 @@ def test_what_works_is_remembered_and_what_does_not_is_tried_again(
     assert not sandbox.is_known(note)
 
 
+@pytest.mark.parametrize(
+    ("outside", "why"),
+    [(True, "CUDA works outside of it, not inside: no CUDA"), (False, "")],
+)
+def test_a_wall_behind_which_no_gpu_works_is_none(
+    outside: bool, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is only seen outside stands for a GPU: without the wall it is found."""
+    needs_bubblewrap()
+    gpu = tmp_path / "gpu"
+    if outside:
+        gpu.touch()
+    found = f"import os; print('{sandbox.WORKS}' if os.path.exists('{gpu}') else 'no CUDA')"
+    monkeypatch.setattr(sandbox, "PROBE", found)
+    monkeypatch.setattr(sandbox, "devices", lambda: ["/dev/null"])
+    monkeypatch.setattr(sandbox, "proof", lambda: tmp_path / "note")
+    assert sandbox.problem() == why
+    assert (tmp_path / "note").exists() is not outside
+
+
 # ---- behind the wall -----------------------------------------------------------------------------
 
 SPY = """

@@ -272,7 +272,10 @@ DEFENCES: Mapping[str, Edits] = {
         (ATTEMPT, "self.children.pause(other)", "pass"),
         (ATTEMPT, "self.children.resume(scorers[1])", "pass"),
     ],
-    "sleep": [(CHILDREN, "if kernel.work(child.pids) != (True, child.slept):", "if False:")],
+    "sleep": [
+        (CHILDREN, "if found == (True, child.slept):", "if found[0]:"),
+        (CHILDREN, "if kernel.work(child.pids) != (True, child.slept):", "if False:"),
+    ],
     "death": [
         (
             ATTEMPT,

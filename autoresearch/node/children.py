@@ -27,6 +27,7 @@ TICK = 0.25  # seconds between two looks at memory, exits and interruptions
 LOOK_SHARE = 0.01  # of our time goes into looking at processes and memory ...
 LOOK_LIMIT = 3.0  # ... or more, for between two looks there are at most so many seconds
 PAUSE_PATIENCE = 10.0  # seconds until a child that is stopped has stopped
+PAUSE_TICK = 0.02  # seconds between two looks at that
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
 FILES = ("compiled", "weights")  # in memory, which a child may fill and seal
 INBOX_LIMIT = 8  # messages nobody has asked for yet
@@ -210,13 +211,16 @@ class Children:
 
     def pause(self, child: Child) -> None:
         """Stop a child and all it has started, until `resume`."""
-        until, is_still = time.monotonic() + PAUSE_PATIENCE, False
-        while not is_still:
+        until = time.monotonic() + PAUSE_PATIENCE
+        while time.monotonic() < until:
             kernel.send(child.pids, signal.SIGSTOP)
-            is_still, child.slept = kernel.work(child.pids)
-            if time.monotonic() > until:
-                reason = f"{child.name} should stand still, but does not"
-                raise AttemptFailed(Failure.crashed, reason)
+            found = kernel.work(child.pids)
+            if found == (True, child.slept):
+                return
+            child.slept = found[1]
+            time.sleep(PAUSE_TICK)  # a stop is counted a moment after it shows
+        reason = f"{child.name} should stand still, but does not"
+        raise AttemptFailed(Failure.crashed, reason)
 
     def resume(self, child: Child) -> None:
         """Raises AttemptFailed if it was not stopped all the time: a timer can wake it, too."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 ENDS = "crashed"
-BECAUSE = "should have slept while the other was at work, but did not"
+BECAUSE = "the second scorer should "  # "stand still", or "have slept while the other was at work"
 HELD_BY = ("sleep",)
 
 
@@ -42,13 +42,15 @@ def build(config):
 
 
 def load(*words, **others):
-    """Only scorers load weights. A signal that continues a process comes every 2 ms."""
+    """Only scorers load weights. A signal that continues a process comes every 20 ms for 10 s."""
     signal.signal(signal.SIGCONT, lambda *_: None)
-    event, timer = ctypes.create_string_buffer(64), ctypes.c_void_p()
+    event, clock = ctypes.create_string_buffer(64), ctypes.CDLL("librt.so.1")
     struct.pack_into("Qii", event, 0, 0, signal.SIGCONT, 0)
-    clock = ctypes.CDLL("librt.so.1")
-    clock.timer_create(1, event, ctypes.byref(timer))
-    clock.timer_settime(timer, 0, struct.pack("qqqq", 0, 2_000_000, 0, 2_000_000), None)
+    for k in range(1, 501):  # a timer each: who is stopped again loses what has not come yet
+        timer = ctypes.c_void_p()
+        clock.timer_create(1, event, ctypes.byref(timer))
+        after = divmod(20_000_000 * k, 10**9)
+        clock.timer_settime(timer, 0, struct.pack("qqqq", 0, 0, *after), None)
     return honest_load(*words, **others)
 
 

@@ -271,3 +271,23 @@ def test_a_copy_is_whole_sealed_and_shares_nothing(tmp_path: Path) -> None:
             assert os.read(copy, len(content) + 1) == content
             assert len(pieces) == 2
         assert file.tell() == 17
+
+
+def test_who_was_stopped_and_has_moved_since_shows_it() -> None:
+    sleeper = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        assert not kernel.work([sleeper.pid])[0]
+        sleeper.send_signal(signal.SIGSTOP)
+        wait_until(lambda: kernel.work([sleeper.pid])[0])
+        time.sleep(0.1)
+        stopped = kernel.work([sleeper.pid])
+        time.sleep(0.1)
+        assert kernel.work([sleeper.pid]) == stopped
+        sleeper.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+        sleeper.send_signal(signal.SIGSTOP)
+        wait_until(lambda: kernel.work([sleeper.pid])[0])
+        wait_until(lambda: kernel.work([sleeper.pid]) != stopped)
+    finally:
+        sleeper.kill()
+        sleeper.wait()

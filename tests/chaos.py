@@ -95,7 +95,8 @@ class Siege:
             self.revive()
             groups = defaultdict(list)
             for pid, name in self.processes():
-                groups[name].append(pid)
+                if not is_inside(pid):
+                    groups[name].append(pid)
             if groups:
                 name = chance.choice(sorted(groups))
                 self.kill(chance.choice(sorted(groups[name])), name)
@@ -149,6 +150,15 @@ class Siege:
 def is_lost(ended: str) -> bool:
     """Whether a campaign ended because every baseline run was killed each time it was tried."""
     return ended.startswith("the baseline failed")
+
+
+def is_inside(pid: int) -> bool:
+    """Whether a process is in a sandbox: who is killed there has crashed, and is not tried again."""
+    try:
+        parent = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]
+        return b"bwrap\0" in Path(f"/proc/{parent}/cmdline").read_bytes().partition(b"--")[0]
+    except OSError:
+        return True  # ended
 
 
 def part(command: bytes) -> str:

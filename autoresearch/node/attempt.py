@@ -269,7 +269,6 @@ class Trial:
         budget = self.experiment.cell.budget
         started = self.progress.enter("train")
         start = {"started": started, "seconds": budget.seconds, "tokens": budget.tokens}
-        program.is_informed = True
         self.children.tell(program, Message("start", start, descriptors=(tokens,)))
         if budget.seconds is not None:
             deadline = started + budget.seconds + self.limits.grace_seconds

@@ -73,7 +73,7 @@ class Child:
     output: Output = field(default_factory=Output)
     peak: int = 0  # bytes
     silent_since: float = 0.0  # when its connection closed although it lives
-    is_informed: bool = False  # it may have found that its weights are bad
+    is_informed: bool = False  # it has weights, and may have found that they are bad
     slept: dict[str, int] = field(default_factory=dict)  # kernel.work, when it was put to sleep
     greeted: bool = False  # it has said `hello`, which it does before it reads train.py
     temporary: tuple[str, ...] = ()  # folders in memory behind its wall; none without one
@@ -309,6 +309,9 @@ class Children:
         if code >= 0:
             reason = f"{child.name} ended by itself with exit code {code} before it had delivered"
             return AttemptFailed(Failure.crashed, reason)
+        if code in (-signal.SIGKILL, -signal.SIGTERM):  # all of us at once? See whether we are, too
+            time.sleep(2 * TICK)
+            self.check()
         if code == -signal.SIGKILL:
             if kernel.oom_kills() > self.oom_kills:
                 reason = f"the kernel killed {child.name} for want of memory"
@@ -317,9 +320,6 @@ class Children:
             if child.is_informed or is_within:  # another attempt is what it may have wanted
                 return AttemptFailed(Failure.crashed, f"{child.name} was killed, or killed itself")
             return AttemptFailed(Failure.node_failed, f"{child.name} was killed from outside")
-        if code == -signal.SIGTERM:  # Slurm tells all of us at once: see whether we are told, too
-            time.sleep(2 * TICK)
-            self.check()
         return AttemptFailed(Failure.crashed, f"{child.name} died of {signal_name(-code)}")
 
     def _look_at_tree(self) -> None:

@@ -153,7 +153,7 @@ def is_lost(ended: str) -> bool:
 
 
 def is_inside(pid: int) -> bool:
-    """Whether a process is in a sandbox: who is killed there has crashed, and is not tried again."""
+    """Whether a process is in a sandbox: who is killed there has crashed, and that is that."""
     try:
         parent = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]
         return b"bwrap\0" in Path(f"/proc/{parent}/cmdline").read_bytes().partition(b"--")[0]

@@ -307,6 +307,7 @@ DEFENCES: Mapping[str, Edits] = {
             '*flat(("--bind", path, path) for path in TEMPORARY),',
         ),
         (WALL, "(*TEMPORARY, str(scratch))", "(str(scratch),)"),
+        (LAUNCH, "if is_walled and os.geteuid() == 0:", "if False:"),  # else /dev/shm is read-only
     ],
     "read-only": [
         (

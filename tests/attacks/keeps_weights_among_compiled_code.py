@@ -10,7 +10,7 @@ from torch import nn
 
 ENDS = "crashed"
 BECAUSE = "contained: nothing is left of the seed before"
-HELD_BY = ("seal of compiled code",)
+HELD_BY = ("own shelf", "seal of compiled code")
 SEEDS = (1, 2)
 
 

@@ -316,7 +316,7 @@ DEFENCES: Mapping[str, Edits] = {
             '*flat(("--bind", path, path) for path in software()),',
         )
     ],
-    "modes": [(WALL, '*flat(("--ro-bind-try", path, path) for path in of_all()),', "")],
+    "modes": [(WALL, '*flat(("--ro-bind-try", path, path) for path in machine_wide()),', "")],
     "locks": [(WALL, '*("--ro-bind", "/dev/null", "/proc/locks"),', "")],
     "prose": [(WALL, '*flat((*in_memory(path), "--remount-ro", path) for path in prose()),', "")],
     "environment": [(WALL, "return {**kept, **home,", "return {**outer, **kept, **home,")],
@@ -325,7 +325,7 @@ DEFENCES: Mapping[str, Edits] = {
         (WALL, '"ipc", "pid", "net"', '"ipc", "net"'),
         (WALL, '*("--proc", "/proc"),', '*("--ro-bind", "/proc", "/proc"),'),
         (WALL, '*("--ro-bind", "/dev/null", "/proc/locks"),', ""),
-        (WALL, '*flat(("--ro-bind-try", path, path) for path in of_all()),', ""),
+        (WALL, '*flat(("--ro-bind-try", path, path) for path in machine_wide()),', ""),
     ],
     "calls": [(LAUNCH, "if not refuse_calls() and ", "if False and ")],
     # bounds

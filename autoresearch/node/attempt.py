@@ -100,7 +100,7 @@ def run(node: Node, claim: Claim, log: RunLog) -> tuple[Result, bool]:
         return progress.failed(tampered), True
     except AttemptFailed as failed:
         return progress.failed(failed), not isinstance(failed, SickNode)
-    except OSError as error:  # room, processes, descriptors
+    except OSError as error:  # nothing a program sends can raise one: room, processes, descriptors
         short = SickNode(f"this node is short of something: {error.strerror or error}")
         return progress.failed(short), False
 

@@ -29,7 +29,7 @@ LOOK_LIMIT = 3.0  # ... or more, for between two looks there are at most so many
 PAUSE_PATIENCE = 10.0  # seconds until a child that is stopped has stopped
 PAUSE_TICK = 0.02  # seconds between two looks at that
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
-FILES = ("compiled", "weights")  # in memory, which a child may fill and seal
+FILES = ("compiled", "weights")  # in memory, in harness.Referee's order: a child fills and seals
 INBOX_LIMIT = 8  # messages nobody has asked for yet
 KEPT_OUTPUT = 1 << 15  # bytes of the beginning, and of the end, that the log keeps
 # What a child may claim about its own end; the other failures are the referee's to find.
@@ -69,7 +69,7 @@ class Child:
     process: subprocess.Popen[bytes]
     connection: ToChild
     pipe: int  # what it prints; -1 once closed
-    files: dict[str, int]  # FILES; ours, like its own descriptors of them
+    files: dict[str, int]  # by the names of FILES: our own descriptors
     output: Output = field(default_factory=Output)
     peak: int = 0  # bytes
     silent_since: float = 0.0  # when its connection closed although it lives
@@ -115,7 +115,7 @@ class Children:
         self.check = check
         self.spare = spare
         self.on_log = on_log
-        self.selector = selectors.PollSelector()  # of the others, a user has so many for all
+        self.selector = selectors.PollSelector()  # epoll is bounded for all of a user
         self.alive: list[Child] = []
         self.is_clean = True  # nothing of an attempt is left
         self.dying: list[subprocess.Popen[bytes]] = []  # killed, and not yet waited for

@@ -197,7 +197,7 @@ def surroundings() -> tuple[str, ...]:
         *("--cap-drop", "ALL"),  # root keeps all otherwise
         *flat(system()),
         *("--proc", "/proc"),
-        *flat(("--ro-bind-try", path, path) for path in of_all()),
+        *flat(("--ro-bind-try", path, path) for path in machine_wide()),
         *("--ro-bind", "/dev/null", "/proc/locks"),  # everybody's, a board for messages
         *("--dev", "/dev"),
         *flat(("--dev-bind", path, path) for path in devices()),
@@ -227,7 +227,7 @@ def system() -> Iterator[tuple[str, ...]]:
         yield ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
 
 
-def of_all() -> list[str]:
+def machine_wide() -> list[str]:
     """Of /proc what is the whole machine's: there root, who owns it, could leave modes.
 
     Not all of /proc: CUDA does not start where it cannot write to its own /proc/self.

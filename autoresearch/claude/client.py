@@ -11,7 +11,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from autoresearch import strict
 from autoresearch.claude.prices import Usage
@@ -63,10 +64,19 @@ class Unanswered(UserError):  # noqa: N818 - it reports a fact
 
 
 class Client:
-    """What a conversation asks. `sdk` is an `anthropic.Anthropic` that never retries by itself."""
+    """What a conversation asks; its connections are closed as its context is left. `sdk` is an
+    `anthropic.Anthropic` that never retries by itself."""
 
     def __init__(self, sdk: Any) -> None:
         self._sdk = sdk
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._sdk.close()
 
     def answer(self, body: Json, seconds: float) -> Json:
         """The message that answers a body, as it came. Raises Unanswered."""
@@ -160,6 +170,7 @@ def check_access(settings: Claude) -> None:
     try:
         urllib.request.urlopen(request, timeout=CONNECT_SECONDS).close()  # noqa: S310
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code in LASTING:
             why = f"{named(error.code)} ({error.code}){advice(error.code)}"
             raise ConfigError(f"{settings.model} should answer, but {why}") from None

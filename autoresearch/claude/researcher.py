@@ -56,19 +56,19 @@ def research(question: Question) -> Wave:
 
 def talk(question: Question) -> tuple[Wave | None, Ending]:
     """Hold the conversation, or go on with it."""
-    client = connect(question.settings)
     library = Library.open(question.campaign)
     asked = Task(question.task, question.space, question.wave, question.capacity, question.usd)
     start = opening(library, asked, question.settings)
     work = Work(library, question.folder, question.capacity, question.settings)
-    ending = converse(
-        client,
-        question.settings,
-        toolbox(work, Room(READABLE - size(start))),
-        start,
-        folder=question.folder,
-        allowance_usd=question.usd,
-    )
+    with connect(question.settings) as client:
+        ending = converse(
+            client,
+            question.settings,
+            toolbox(work, Room(READABLE - size(start))),
+            start,
+            folder=question.folder,
+            allowance_usd=question.usd,
+        )
     return work.wave, ending
 
 

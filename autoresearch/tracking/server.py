@@ -89,6 +89,7 @@ def ask(url: str, variables: Mapping[str, str] = os.environ) -> Account:
     try:
         viewer = dict(graphql(url, key, VIEWER, {})["viewer"] or {})
     except urllib.error.HTTPError as error:
+        error.close()
         return Account(problem=refusal(url, error.code), is_refused=error.code in REFUSALS)
     except (OSError, http.client.HTTPException) as error:  # not there, too slow, no network
         reason = " ".join(str(getattr(error, "reason", error)).split())

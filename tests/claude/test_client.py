@@ -38,8 +38,9 @@ def server() -> Iterator[ClaudeServer]:
 
 
 @pytest.fixture
-def client(server: ClaudeServer, settings_for: MakeSettings) -> Client:
-    return connect(settings_for(server))
+def client(server: ClaudeServer, settings_for: MakeSettings) -> Iterator[Client]:
+    with connect(settings_for(server)) as client:
+        yield client
 
 
 def unanswered(client: Client, body: Json = BODY, seconds: float = 10.0) -> Unanswered:
@@ -69,7 +70,8 @@ def test_the_address_may_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
     settings_for(server)
-    assert connect(Claude()).answer(BODY, 10.0)["stop_reason"] == "end_turn"
+    with connect(Claude()) as client:
+        assert client.answer(BODY, 10.0)["stop_reason"] == "end_turn"
 
 
 # ---- reasons why not ---------------------------------------------------------------------------
@@ -170,7 +172,8 @@ def test_an_address_that_is_none_was_never_asked(
     name: str, settings_for: MakeSettings, server: ClaudeServer
 ) -> None:
     settings_for(server)
-    error = unanswered(connect(Claude(url=name)))
+    with connect(Claude(url=name)) as client:
+        error = unanswered(client)
     assert "cannot be reached" in str(error)
     assert not error.may_be_billed
 
@@ -211,8 +214,8 @@ def test_somebody_elses_page_is_no_answer(server: ClaudeServer, client: Client) 
     ],
 )
 def test_half_a_message_is_no_answer(odd: Answer, settings_for: MakeSettings) -> None:
-    with ClaudeServer(lambda body: odd) as server:
-        assert "something else" in str(unanswered(connect(settings_for(server))))
+    with ClaudeServer(lambda body: odd) as server, connect(settings_for(server)) as client:
+        assert "something else" in str(unanswered(client))
 
 
 NUMBERS = [b'{"a": NaN}', b'{"a": 1e400}', b'{"a": 1%s}' % (b"0" * 400)]  # that no field can hold
@@ -298,8 +301,8 @@ def test_nothing_is_read_from_the_environment_beside_the_key(
     server: ClaudeServer, settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "another")
-    client = connect(settings_for(server))
-    client.answer(BODY, 10.0)
+    with connect(settings_for(server)) as client:
+        client.answer(BODY, 10.0)
     assert not vars(client)["_sdk"].open_telemetry["traces"]["enabled"]
 
 

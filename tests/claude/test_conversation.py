@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event, Timer
@@ -36,7 +36,7 @@ from hypothesis import settings as searching
 from hypothesis import strategies as st
 
 from autoresearch.claude import patience
-from autoresearch.claude.client import connect
+from autoresearch.claude.client import Client, connect
 from autoresearch.claude.conversation import REMINDER, Ending, converse
 from autoresearch.claude.ledger import SPEND, Ledger
 from autoresearch.claude.lines import Lines
@@ -65,6 +65,7 @@ class Lab:
     server: ClaudeServer
     settings: Claude
     folder: Path
+    stack: ExitStack  # holds its clients
     looked: list[int] = field(default_factory=list)
     allowance: float = 10.0
     stop: Event = field(default_factory=Event)
@@ -81,9 +82,12 @@ class Lab:
             Tool("finish", "The end.", {"type": "object"}, lambda _: Done()),
         ]
 
+    def connect(self) -> Client:
+        return self.stack.enter_context(connect(self.settings))
+
     def converse(self, opening: Opening = OPENING, **more: Any) -> Ending:
         ending = converse(
-            more.pop("client", None) or connect(self.settings),
+            more.pop("client", None) or self.connect(),
             self.settings,
             more.pop("tools", self.tools),
             opening,
@@ -117,6 +121,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def lab(tmp_path: Path, settings_for: MakeSettings) -> Iterator[Callable[..., Lab]]:
     """Makes a lab; its server must have no complaints in the end."""
     servers: list[ClaudeServer] = []
+    stack = ExitStack()
 
     def make(*answers: Answer | Scientist, **more: Any) -> Lab:
         scientist = answers[0] if callable(answers[0]) else script(*answers)  # type: ignore[arg-type]
@@ -125,9 +130,10 @@ def lab(tmp_path: Path, settings_for: MakeSettings) -> Iterator[Callable[..., La
         servers.append(server)
         folder = tmp_path / f"talk{len(servers)}"
         folder.mkdir()
-        return Lab(server, settings_for(server, **more), folder)
+        return Lab(server, settings_for(server, **more), folder, stack)
 
-    yield make
+    with stack:
+        yield make
     for server in servers:
         server.close()
 
@@ -610,7 +616,7 @@ def test_no_trouble_spends_more_than_is_allowed(
 ) -> None:
     mine = lab(far, patience=0.05, requests=12)
     mine.allowance = allowance
-    client = connect(mine.settings)
+    client = mine.connect()
     faults: dict[str, Callable[[], None]] = {
         "fine": lambda: mine.server.slow(0.0, times=1),
         "fail": lambda: mine.server.fail(500, headers={"retry-after": "0"}),
@@ -647,7 +653,7 @@ def watched() -> Iterator[list[tuple[str, int]]]:
 def test_killed_after_any_line_nothing_that_was_paid_is_asked_again(lab: MakeLab) -> None:
     """The folder as it was after each line, in the order they were written: gone on with."""
     mine = lab(far)
-    client = connect(mine.settings)
+    client = mine.connect()
     with watched() as seen:
         whole = mine.converse(client=client)
     final = {name: (mine.folder / name).read_bytes() for name in (TALK, SPEND)}
@@ -694,7 +700,8 @@ anything = {"type": "object"}
 tools = [Tool("look", "", anything, look), Tool("finish", "", anything, lambda _: Done())]
 opening = Opening([text("S")], [text("U")])
 settings = Claude.from_json(json.loads(sys.argv[1]))
-ending = converse(connect(settings), settings, tools, opening, folder=folder, allowance_usd=10.0)
+with connect(settings) as client:
+    ending = converse(client, settings, tools, opening, folder=folder, allowance_usd=10.0)
 print(json.dumps([ending.problem, ending.requests, ending.done]))
 """
 

@@ -101,7 +101,8 @@ def run(node: Node, claim: Claim, log: RunLog) -> tuple[Result, bool]:
     except AttemptFailed as failed:
         return progress.failed(failed), not isinstance(failed, SickNode)
     except OSError as error:  # nothing a program sends can raise one: room, processes, descriptors
-        short = SickNode(f"this node is short of something: {error.strerror or error}")
+        what = f"this node is short of something: {error.strerror or error}"
+        short = SickNode(f"{what}; look at its memory, its scratch folder and `ulimit -a`")
         return progress.failed(short), False
 
 

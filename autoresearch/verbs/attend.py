@@ -63,7 +63,8 @@ def stay(campaign: Campaign) -> int:
         reason = campaign.history.ended
         if not reason:
             how = JOB if leave.code == UNFINISHED else f"autoresearch resume {root}"
-            tell(f"left; pilots go on. {how}")
+            pilots = "pilots go on" if campaign.history.live_pilots() else "no pilot was at work"
+            tell(f"left; {pilots}. {how}")
             return leave.code
     finally:
         campaign.record.journal.close()

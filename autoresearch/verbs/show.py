@@ -98,7 +98,9 @@ def fields(record: Json) -> Text:
 
 
 def words(key: str, value: object) -> str:
-    """A value for people: times are local, seconds have one decimal."""
+    """A value for people: times are local, seconds have one decimal, what is not there is "-"."""
+    if value is None:
+        return "-"
     if isinstance(value, list):
         return "\n".join(map(str, value))
     if isinstance(value, dict):

@@ -33,6 +33,7 @@ def night(quiet_testbed: Testbed, tmp_path: Path) -> Iterator[Night]:
     [
         ("raise", Failure.crashed, "on a whim"),
         pytest.param(*("exit", Failure.crashed, "exit code 7"), marks=SLOW),
+        pytest.param(*("kill", Failure.crashed, "was killed, or killed itself"), marks=SLOW),
         pytest.param(*("hoard", Failure.out_of_memory, "should hold at most"), marks=SLOW),
     ],
 )
@@ -49,20 +50,6 @@ def test_a_program_that_fails_is_a_failure_of_its_own(
     assert words in failed[0].result.reason  # type: ignore[union-attr]
     assert not lost_attempts(night)
     night.report(f"program: {whim}", f"recorded as {failure}, not tried again", words)
-
-
-@SLOW
-def test_a_program_that_kills_itself_is_given_up_in_the_end(night: Night) -> None:
-    night.start(
-        *("search=empty", "task.params.whim=choice(none,kill)", "planner=factorial"),
-        "cluster.tiers.screen.pilots=3",
-    )
-    history = night.end()
-    (failed,) = [e for e in history.entries.values() if e.has_failed]
-    assert failed.result is not None
-    assert failed.result.failure is Failure.node_failed
-    assert failed.attempt == 3
-    night.report("program: SIGKILL", "tried 3 times, then recorded", failed.result.reason)
 
 
 @pytest.mark.parametrize("cgroups", [0, pytest.param(1, marks=SLOW)])

@@ -137,8 +137,7 @@ def problem() -> str:
             return f"CUDA works outside of it, not inside: {said}"
     except subprocess.TimeoutExpired:
         return f"bwrap took more than {PROBE_SECONDS:.0f} s"
-    with suppress(OSError):
-        note.touch(mode=0o600)
+    remember(note)
     return ""
 
 
@@ -164,6 +163,16 @@ def proof() -> Path:
     facts = (*surroundings(), sys.executable, *map(version, PACKAGES), boot)
     name = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"autoresearch-wall-{os.getuid()}-{name}"
+
+
+def remember(note: Path) -> None:
+    """Leave it, and take our own of other days away: each campaign has one."""
+    for old in note.parent.glob(f"{note.name.rpartition('-')[0]}-*"):
+        if not is_known(old):
+            with suppress(OSError):
+                old.unlink()
+    with suppress(OSError):
+        note.touch(mode=0o600)
 
 
 def is_known(note: Path) -> bool:

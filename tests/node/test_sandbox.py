@@ -92,6 +92,8 @@ def test_what_works_is_remembered_and_what_does_not_is_tried_again(
     assert sandbox.problem() == ""
     os.utime(note, (0, 0))
     assert not sandbox.is_known(note)
+    sandbox.remember(other := note.with_name(note.name[:-16] + "f" * 16))
+    assert [*tmp_path.glob("autoresearch-wall-*")] == [other]
 
 
 @pytest.mark.parametrize(

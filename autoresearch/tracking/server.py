@@ -89,7 +89,6 @@ def ask(url: str, variables: Mapping[str, str] = os.environ) -> Account:
     try:
         viewer = dict(graphql(url, key, VIEWER, {})["viewer"] or {})
     except urllib.error.HTTPError as error:
-        error.close()
         return Account(problem=refusal(url, error.code), is_refused=error.code in REFUSALS)
     except (OSError, http.client.HTTPException) as error:  # not there, too slow, no network
         reason = " ".join(str(getattr(error, "reason", error)).split())
@@ -127,8 +126,12 @@ def graphql(url: str, key: str, query: str, variables: Mapping[str, str]) -> Jso
             "Authorization": f"Basic {base64.b64encode(f'api:{key}'.encode()).decode()}",
         },
     )
-    with OPENER.open(request, timeout=PATIENCE) as answer:
-        return dict(json.load(answer)["data"])
+    try:
+        with OPENER.open(request, timeout=PATIENCE) as answer:
+            return dict(json.load(answer)["data"])
+    except urllib.error.HTTPError as error:  # an answer as well
+        error.close()
+        raise
 
 
 def refusal(url: str, code: int) -> str:

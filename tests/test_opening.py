@@ -15,6 +15,7 @@ from autoresearch.experiment import Json, Scalar
 from autoresearch.journal import replay
 from autoresearch.program import SIZE_LIMIT, parameters
 from autoresearch.record import Record
+from autoresearch.report.summary import summarize
 from autoresearch.settings import NodeSettings, Planner, Settings
 
 
@@ -112,6 +113,9 @@ def test_what_the_users_own_program_does_is_told_and_never_refused(
     first = f"{told} line {line} imports os: a program reads and writes no files"
     assert remarks[:1] == [first][:count]
     assert remarks[5:] == ["… and 4 more of this kind"][:count]
+    broken = "rules that the baseline's train.py breaks: 1; one of them: imports os: a program"
+    shown = summarize(campaign.history, campaign.settings, campaign.sources).remarks
+    assert [words.startswith(broken) for words in shown] == [True][:count]
     close(campaign)
 
 

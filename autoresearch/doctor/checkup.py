@@ -240,9 +240,9 @@ class Checkup:
         """What keeps bubblewrap from making a sandbox; "" if it can."""
         if shutil.which("bwrap") is None:
             return "there is no bwrap"
-        wall = ("--unshare-all", "--unshare-user", "--disable-userns", "--size", "4096")
-        argv = ["bwrap", *wall, "--ro-bind", "/", "/", "--proc", "/proc", "--tmpfs", "/run", "true"]
-        done = run(argv, 20)
+        wall = ("--unshare-all", "--unshare-user", "--disable-userns", "--ro-bind", "/", "/")
+        more = ("--proc", "/proc", "--size", "4096", "--tmpfs", "/run")
+        done = run(["bwrap", *wall, *more, "true"], 20)
         said = done.stdout.decode(errors="replace").strip()
         return (said or "bwrap failed") if done.returncode else ""
 

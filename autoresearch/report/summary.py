@@ -4,7 +4,7 @@ The one place where a campaign's record is turned into what people read.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -115,7 +115,7 @@ def summarize(
         pilots_busy=len(busy),
         pilots=len(history.live_pilots()),
         notices=tuple(notices),
-        remarks=tuple(remarked(history)),
+        remarks=tuple(remarked(history, settings, sources)),
         training={k: v for k, v in (training or {}).items() if k in history.active},
         lost=dict(history.retries),
         avoided={
@@ -125,13 +125,18 @@ def summarize(
     )
 
 
-def remarked(history: History) -> list[str]:
-    """One line, if programs were queued although their texts break rules."""
+def remarked(history: History, settings: Settings, sources: Sources) -> Iterator[str]:
+    """A line each on the baseline and on others that were queued although their texts break
+    rules."""
+    if settings.task.inspection != inspection.NONE and history.baseline.program:
+        faults = inspection.faults(sources.read(history.baseline.program))
+        if faults:
+            _, words = min(faults)
+            yield f"rules that the baseline's train.py breaks: {len(faults)}; one of them: {words}"
     versions = [version for version in history.versions.values() if version.remarks]
-    if not versions:
-        return []
-    last = inspection.remarked(versions)[-1]
-    return [f"programs whose texts break rules: {len(versions)}; the last: {last}"]
+    if versions:
+        last = inspection.remarked(versions)[-1]
+        yield f"programs whose texts break rules: {len(versions)}; the last: {last}"
 
 
 def agent_view(asks: Sequence[Ask], limit: float) -> AgentView | None:

@@ -36,7 +36,10 @@ def main(options: argparse.Namespace) -> int:
             }
         )
         return 0
-    print(asked(history, now=options.now) if is_there else alone(told), *notices, sep="\n")
+    said = asked(history, now=options.now) if is_there else alone(told)
+    if history.ended:
+        said = f"it has ended already ({history.ended}); {plural(told, 'pilot')} told to stop"
+    print(said, *notices, sep="\n")
     return 0
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from walls import needs_bubblewrap
 
 from autoresearch.cluster.environment import SECRET, SECRET_VALUE
 from autoresearch.doctor import checkup
@@ -162,3 +163,8 @@ def test_what_the_kernel_offers(tmp_path: Path) -> None:
     clock = here.clock()
     assert clock["before"] - 1 < clock["stamp"] < clock["after"] + 1
     assert here.internet()  # the discard port of this machine: nobody listens
+
+
+def test_a_sandbox_that_works_is_no_problem(tmp_path: Path) -> None:
+    needs_bubblewrap()
+    assert Checkup(tmp_path, REQUEST).sandbox() == ""

@@ -109,6 +109,7 @@ def test_stop_says_what_was_asked_and_how_many_run(campaign: Campaign, capsys: S
     assert campaign.layout.stop.exists()
     campaign.end()
     assert ask(capsys, "stop", campaign.root)["ended"] == "budget"
+    assert say(capsys, "stop", campaign.root)[0].startswith("it has ended already (budget); ")
 
 
 def test_promote_says_whom_and_when(campaign: Campaign, capsys: Said) -> None:

@@ -207,7 +207,7 @@ class Children:
         others = {other.process.pid for other in self.alive}
         if not kernel.kill_all_but(self.spare() | others):
             reason = f"{child.name} left processes that cannot be killed"
-            raise AttemptFailed(Failure.node_failed, reason)
+            raise SickNode(reason, Failure.crashed if child.greeted else Failure.node_failed)
 
     def pause(self, child: Child) -> None:
         """Stop a child and all it has started, until `resume`."""
@@ -347,6 +347,7 @@ class Children:
         child.peak = max(child.peak, own)
         shared = sum(max(0, kernel.shared_memory(pid) - self.given) for pid in pids)
         inside = pids[1:2]  # the first process behind a wall
+        own += sum(map(kernel.page_tables, pids))
         return own + shared + sum(kernel.files_in_memory(pid, child.temporary) for pid in inside)
 
     def _drain(self, child: Child) -> None:

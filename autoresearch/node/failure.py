@@ -16,7 +16,7 @@ class AttemptFailed(AutoresearchError):  # noqa: N818 - most often no error of o
 
 
 class SickNode(AttemptFailed):
-    """The node is not what the experiment needs; the next one would fail here as well."""
+    """The node is not what an experiment needs; the next one would fail here as well."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(Failure.node_failed, reason)
+    def __init__(self, reason: str, failure: Failure = Failure.node_failed) -> None:
+        super().__init__(failure, reason)

@@ -81,13 +81,22 @@ def work(pids: Collection[int]) -> tuple[bool, dict[str, int]]:
     Who was stopped, went on and was stopped again has done so once more often than before.
     """
     found, is_still = {}, True
-    for path in (path for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/status")):
+    for path in (path for pid in pids for path in statuses(pid)):
         with contextlib.suppress(OSError):  # ended
             fields = dict(line.split(b":\t", 1) for line in path.read_bytes().split(b"\n")[1:-1])
             is_still &= fields[b"State"][:1] in STILL
             counts = (b"voluntary_ctxt_switches", b"nonvoluntary_ctxt_switches")
             found[str(path)] = sum(int(fields[name]) for name in counts)
     return is_still, found
+
+
+def statuses(pid: int) -> list[Path]:
+    """One of each thread; none if it has ended, whenever that is: `Path.glob` may raise then."""
+    folder = Path(f"/proc/{pid}/task")
+    try:
+        return [folder / name / "status" for name in os.listdir(folder)]
+    except OSError:
+        return []
 
 
 def stat(pid: str) -> list[bytes]:
@@ -164,6 +173,12 @@ def peak_resident(pid: int) -> int:
 def shared_memory(pid: int) -> int:
     """Bytes of files in memory and of shared mappings that a process has in use."""
     return status_bytes(pid, "RssShmem")
+
+
+def page_tables(pid: int) -> int:
+    """Bytes of memory that the kernel needs to know where a process's memory lies; 0 if it has
+    ended. A large mapping that was only read has no memory but these."""
+    return status_bytes(pid, "VmPTE")
 
 
 def status_bytes(pid: int, name: str) -> int:

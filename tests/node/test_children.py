@@ -50,6 +50,18 @@ time.sleep(600)
 """
 
 
+# Of which nothing is in memory but the tables that say so: 4 kB for each 2 MB.
+TABLES = """
+import mmap
+count = 1 << 17
+area = mmap.mmap(-1, count << 21, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, mmap.PROT_READ)
+area.madvise(mmap.MADV_NOHUGEPAGE)
+for at in range(0, count << 21, 1 << 21):
+    area[at]
+time.sleep(600)
+"""
+
+
 class Bench:
     """Children to try things with, and what they logged."""
 
@@ -156,6 +168,7 @@ def test_last_words_count_even_if_the_child_is_dead_when_they_are_read(bench: Be
         ("os.kill(os.getpid(), 40)", "crashed", "the program died of signal 40"),
         ("b = bytes(1) * (1 << 29); time.sleep(600)", "out_of_memory", "at most 0.25 GB"),
         (SHARED, "out_of_memory", "at most 0.25 GB"),
+        (TABLES, "out_of_memory", "at most 0.25 GB"),
         (
             "[os.fork() or time.sleep(600) for _ in range(30)]; time.sleep(600)",
             "crashed",
@@ -346,6 +359,21 @@ time.sleep(600)
     assert start_ticks(daemon) is None
     bench.children.tell(scorer, Message("question"))
     bench.expect(scorer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure"), [("hello", Failure.crashed), ("done", Failure.node_failed)]
+)
+def test_what_cannot_be_killed_makes_the_node_unfit_and_no_other_attempt(
+    bench: Bench, kind: str, failure: Failure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose program has run can arrange to die slowly, once it has seen that its score is bad."""
+    program = bench.start(f"send('{kind}'); time.sleep(600)")
+    bench.expect(program, kind)
+    monkeypatch.setattr(kernel, "kill_all_but", lambda _: False)
+    with pytest.raises(SickNode, match="cannot be killed") as told:
+        bench.children.kill(program)
+    assert told.value.failure is failure
 
 
 def test_an_interruption_from_outside_ends_the_wait(bench: Bench) -> None:

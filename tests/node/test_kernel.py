@@ -273,6 +273,14 @@ def test_a_copy_is_whole_sealed_and_shares_nothing(tmp_path: Path) -> None:
         assert file.tell() == 17
 
 
+def test_who_ends_while_it_is_looked_at_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(_: object) -> list[str]:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "listdir", ended)
+    assert kernel.work([os.getpid()]) == (True, {})
+
+
 def test_who_was_stopped_and_has_moved_since_shows_it() -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:

@@ -100,7 +100,7 @@ def run(node: Node, claim: Claim, log: RunLog) -> tuple[Result, bool]:
         return progress.failed(tampered), True
     except AttemptFailed as failed:
         return progress.failed(failed), not isinstance(failed, SickNode)
-    except (FileNotFoundError, ProcessLookupError) as error:  # a node lacks other things
+    except (FileNotFoundError, ProcessLookupError) as error:  # made by what ends just then
         gone = AttemptFailed(Failure.crashed, f"what the referee looked at was gone: {error}")
         return progress.failed(gone), True
     except OSError as error:  # nothing a program sends can raise one: room, processes, descriptors

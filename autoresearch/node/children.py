@@ -347,8 +347,8 @@ class Children:
         child.peak = max(child.peak, own)
         shared = sum(max(0, kernel.shared_memory(pid) - self.given) for pid in pids)
         inside = pids[1:2]  # the first process behind a wall
-        own += sum(map(kernel.page_tables, pids))
-        return own + shared + sum(kernel.files_in_memory(pid, child.temporary) for pid in inside)
+        files = sum(kernel.files_in_memory(pid, child.temporary) for pid in inside)
+        return own + shared + files + sum(map(kernel.page_tables, pids))
 
     def _drain(self, child: Child) -> None:
         """Take in all that a dead child printed and said."""

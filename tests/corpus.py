@@ -26,7 +26,7 @@ from autoresearch.settings import Scoring
 FOLDER = Path(__file__).with_name("attacks")
 SIZES = {"train": 8000, "validation": 20_000, "test": 4000}
 SCORING = Scoring(rows=32, length=32, tokens=16_384)
-NARROW = replace(LIMITS, memory_gb=0.8, processes=100, load_seconds=8)
+NARROW = replace(LIMITS, memory_gb=0.8, processes=100, load_seconds=8, lookups=40_000)
 INSPECTION = "inspection"  # how an attack ends that is seen before it runs
 # A key ring of the session's own, as who logs in is given one.
 JOIN = """
@@ -317,17 +317,19 @@ DEFENCES: Mapping[str, Edits] = {
         )
     ],
     "modes": [(WALL, '*flat(("--ro-bind-try", path, path) for path in machine_wide()),', "")],
-    "locks": [(WALL, '*("--ro-bind", "/dev/null", "/proc/locks"),', "")],
-    "prose": [(WALL, '*flat((*in_memory(path), "--remount-ro", path) for path in prose()),', "")],
+    "boards": [(WALL, "(*boards(), *prose())", "prose()")],
+    "prose": [(WALL, "(*boards(), *prose())", "boards()")],
     "environment": [(WALL, "return {**kept, **home,", "return {**outer, **kept, **home,")],
     "network": [(WALL, '"pid", "net", "uts"', '"pid", "uts"')],
     "processes": [
         (WALL, '"ipc", "pid", "net"', '"ipc", "net"'),
         (WALL, '*("--proc", "/proc"),', '*("--ro-bind", "/proc", "/proc"),'),
-        (WALL, '*("--ro-bind", "/dev/null", "/proc/locks"),', ""),
+        (WALL, "(*boards(), *prose())", "prose()"),
         (WALL, '*flat(("--ro-bind-try", path, path) for path in machine_wide()),', ""),
     ],
     "calls": [(LAUNCH, "if not refuse_calls() and ", "if False and ")],
+    "file locks": [(LAUNCH, "(6, 7, 37, 38, 1024,", "(1024,")],
+    "lookups": [(LAUNCH, "if int(lookups):", "if False:")],
     # bounds
     "memory": [(CHILDREN, "if held > self.limits.memory_gb * 2**30:", "if False:")],
     "process count": [(CHILDREN, "if threads > self.limits.processes:", "if False:")],

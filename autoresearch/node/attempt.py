@@ -272,6 +272,7 @@ class Trial:
         """Start the clock, wait for the message that says that there are weights."""
         budget = self.experiment.cell.budget
         started = self.progress.enter("train")
+        program.lookups.bound(self.limits.lookups)
         start = {"started": started, "seconds": budget.seconds, "tokens": budget.tokens}
         self.children.tell(program, Message("start", start, descriptors=(tokens,)))
         if budget.seconds is not None:
@@ -316,6 +317,7 @@ class Trial:
         )
         for scorer in scorers:
             ask.await_first(scorer, "loaded", os.fstat(weights).st_size / LOAD_SPEED)
+            scorer.lookups.refuse()
         vocabulary, table = self.node.data.vocabulary, self.node.data.token_bytes
         rng = np.random.default_rng()  # seeded by the kernel: nobody can repeat it
         plan = scoring.plan(tokens, vocabulary, self.scoring, rng)

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Self
 
-from autoresearch.experiment import Failure, plain
+from autoresearch.experiment import Failure
 from autoresearch.node import kernel
 from autoresearch.node.failure import AttemptFailed, SickNode
+from autoresearch.node.lookups import Lookups
+from autoresearch.node.output import Output
 from autoresearch.node.sandbox import Command
 from autoresearch.node.wire import DATA_LIMIT, READ, Message, PeerGone, ToChild, WireError, connect
 from autoresearch.settings import Limits
@@ -31,34 +33,8 @@ PAUSE_TICK = 0.02  # seconds between two looks at that
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
 FILES = ("compiled", "weights")  # in memory, in harness.Referee's order: a child fills and seals
 INBOX_LIMIT = 8  # messages nobody has asked for yet
-KEPT_OUTPUT = 1 << 15  # bytes of the beginning, and of the end, that the log keeps
 # What a child may claim about its own end; the other failures are the referee's to find.
 CLAIMABLE = (Failure.crashed, Failure.out_of_memory, Failure.diverged)
-
-
-class Output:
-    """What a child prints: counted in full, kept at both ends."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.head = bytearray()
-        self.tail = bytearray()
-
-    def add(self, piece: bytes) -> None:
-        self.size += len(piece)
-        room = KEPT_OUTPUT - len(self.head)
-        self.head += piece[:room]
-        self.tail += piece[room:]
-        if len(self.tail) > 2 * KEPT_OUTPUT + len(piece):
-            del self.tail[:-KEPT_OUTPUT]
-
-    @property
-    def text(self) -> str:
-        tail = self.tail[-KEPT_OUTPUT:]
-        left_out = self.size - len(self.head) - len(tail)
-        gap = f"\n[{left_out} bytes left out]\n".encode() if left_out else b""
-        shown = (self.head + gap + tail).decode("utf-8", "replace")
-        return plain(shown.replace("\r", "\n"), limit=len(shown) + 1)
 
 
 @dataclass
@@ -70,6 +46,7 @@ class Child:
     connection: ToChild
     pipe: int  # what it prints; -1 once closed
     files: dict[str, int]  # by the names of FILES: our own descriptors
+    lookups: Lookups
     output: Output = field(default_factory=Output)
     peak: int = 0  # bytes
     silent_since: float = 0.0  # when its connection closed although it lives
@@ -143,23 +120,26 @@ class Children:
         pipe, printed = os.pipe()
         files = {name: kernel.memory_file(name) for name in FILES}
         inherited = (*theirs, *files.values())
+        lookups = Lookups()
+        end = lookups.end if command.temporary else 0  # who has no wall can write what it knows
         try:
             process = kernel.launch(
                 (*command.argv, *map(str, inherited)),
                 command.env,
                 signal.SIGKILL,
                 file_bytes=self.file_bytes,
+                lookups=end,
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=printed,
                 cwd=scratch,
-                pass_fds=inherited,
+                pass_fds=(*inherited, end),
             )
         finally:
             for end in (printed, *theirs):
                 os.close(end)
         os.set_blocking(pipe, False)
-        child = Child(name, process, connection, pipe, files, temporary=command.temporary)
+        child = Child(name, process, connection, pipe, files, lookups, temporary=command.temporary)
         self.alive.append(child)
         self.outputs.append((name, child.output))
         self.selector.register(connection, selectors.EVENT_READ, (child, self._listen))
@@ -301,6 +281,10 @@ class Children:
             child.silent_since = child.silent_since or time.monotonic()
             if time.monotonic() - child.silent_since > CLOSED_PATIENCE:
                 self._lied(child, "its connection is closed although it runs")
+        if child.lookups.are_too_many:
+            most = f"at most {self.limits.lookups:,} files by name once the clock has started"
+            reason = f"{child.name} should look up {most}, but looked up more: compile before ready"
+            raise AttemptFailed(Failure.crashed, reason)
 
     def _unannounced(self, child: Child, code: int) -> AttemptFailed:
         if code >= 0 and not child.greeted:
@@ -381,6 +365,7 @@ class Children:
         if not child.connection.closed:
             self.selector.unregister(child.connection)
         child.connection.close()
+        child.lookups.close()
         for descriptor in child.files.values():
             os.close(descriptor)
         self._close_pipe(child)

@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import mmap
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,21 +31,30 @@ def launch(
     argv: Sequence[str],
     env: Mapping[str, str],
     death_signal: signal.Signals,
+    *,
     nice: int = 0,
     file_bytes: int = 0,
+    lookups: int = 0,
     **options: Any,
 ) -> subprocess.Popen[bytes]:
     """Start a process, in its own session, that gets `death_signal` when this one dies.
 
     To be called by the main thread: the kernel takes the death of the calling thread for ours.
     """
-    command = (*launcher(death_signal, nice, file_bytes), *argv)
+    command = (*launcher(death_signal, nice, file_bytes, lookups), *argv)
     return subprocess.Popen(command, env=env, start_new_session=True, **options)
 
 
-def launcher(death_signal: signal.Signals, nice: int = 0, file_bytes: int = 0) -> tuple[str, ...]:
+def launcher(
+    death_signal: signal.Signals, nice: int = 0, file_bytes: int = 0, lookups: int = 0
+) -> tuple[str, ...]:
     """What a bound process's command line begins with; with `file_bytes`, a program's."""
-    return (*LAUNCH, *map(str, (os.getpid(), int(death_signal), nice, file_bytes)))
+    return (*LAUNCH, *map(str, (os.getpid(), int(death_signal), nice, file_bytes, lookups)))
+
+
+def release() -> tuple[int, ...]:
+    """Of the kernel: (6, 12) and the like."""
+    return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
 
 
 def adopt_orphans() -> None:

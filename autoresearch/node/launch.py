@@ -1,6 +1,9 @@
 """The first thing a child process runs: bind it to its parent, bound it, become the real program.
 
-    python -I -S launch.py PARENT-PID DEATH-SIGNAL NICENESS FILE-BYTES ARGV...
+    python -I -S launch.py PARENT-PID DEATH-SIGNAL NICENESS FILE-BYTES LOOKUPS ARGV...
+
+FILE-BYTES: 0 if it is no program, which is trusted. LOOKUPS: the number of a socket over which to
+send who is asked before a name is looked up, if somebody wants to be; else 0.
 
 Trusted, standard library only. A `preexec_fn` would do the same, but is unsafe beside threads.
 """
@@ -9,47 +12,78 @@ import ctypes
 import os
 import resource
 import signal
+import socket
 import struct
 import sys
+from typing import NamedTuple
 
-PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
-SECCOMP_MODE_FILTER = 2
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER = 1, 8
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
 DESCRIPTORS = 1024  # open at once
-# By machine: what the kernel calls it, and the numbers of the system calls that are refused.
-# Keys and attributes of files outlive a process, or pass between two: add_key, request_key, keyctl,
-# setxattr, lsetxattr, fsetxattr, setxattrat, io_uring_setup (which sets attributes, too). Others
-# watch their neighbours, or what lies in the page cache: perf_event_open, bpf, mincore, cachestat,
-# preadv2. Descriptors under way count for all of a user: sendmsg, sendmmsg. process_madvise is
-# madvise, which is refused some values, like fcntl, ioctl and fadvise64.
-REFUSED = {
-    "x86_64": (
-        0xC000003E,
-        (248, 249, 250, 188, 189, 190, 463, 425, 298, 321, 27, 451, 327, 46, 307, 440),
-        (72, 16, 221, 28),
-    ),
-    "aarch64": (
-        0xC00000B7,
-        (217, 218, 219, 5, 6, 7, 463, 425, 241, 280, 232, 451, 286, 211, 269, 440),
-        (25, 29, 223, 233),
-    ),
-}
-VALUES = (  # of which argument. Hints and keys outlast who left them; leases make others wait
-    (1, (1024, 1031, 1036, 1038, 1040)),  # F_SETLEASE, _SETPIPE_SZ, _SET(_FILE)_RW_HINT, _SETDELEG
+VALUES = (  # of which argument. Hints and keys outlast who left them; locks and leases make wait
+    # F_SETLK(W), _OFD_SETLK(W), _SETLEASE, _SETPIPE_SZ, _SET_RW_HINT, _SET_FILE_RW_HINT, _SETDELEG
+    (1, (6, 7, 37, 38, 1024, 1031, 1036, 1038, 1040)),
     (1, (0xC0506617,)),  # FS_IOC_ADD_ENCRYPTION_KEY
     (3, (4,)),  # POSIX_FADV_DONTNEED
     (2, (20, 21)),  # MADV_COLD, MADV_PAGEOUT
 )
+
+
+class Machine(NamedTuple):
+    """The numbers of system calls on a kind of processor."""
+
+    audit: int  # what the kernel calls it
+    seccomp: int  # this call itself
+    refused: tuple[int, ...]
+    some: tuple[int, ...]  # fcntl, ioctl, fadvise64, madvise: refused VALUES of theirs
+    paths: tuple[int, ...]  # whatever looks up a name, or lists them
+
+
+# Refused: keys and attributes of files outlive a process, or pass between two: add_key, keyctl,
+# request_key, setxattr, lsetxattr, fsetxattr, setxattrat, io_uring_setup (which sets attributes,
+# too). Others watch their neighbours, or what lies in the page cache: perf_event_open, bpf,
+# mincore, cachestat, preadv2. Descriptors under way count for all of a user: sendmsg, sendmmsg.
+# process_madvise is madvise. The newest of what takes a path have the same numbers everywhere.
+NEWEST = (428, 429, 433, 437, 439, 442, 452, 464, 465, 466, 467, 468, 469)
+MACHINES = {
+    "x86_64": Machine(
+        0xC000003E,
+        317,
+        (248, 249, 250, 188, 189, 190, 463, 425, 298, 321, 27, 451, 327, 46, 307, 440),
+        (72, 16, 221, 28),
+        (
+            *(2, 4, 6, 21, 42, 44, 49, 59, 76, 80, *range(82, 91), 92, 94, 132, 133, 134, 137, 155),
+            *(161, 163, 165, 166, 167, 168, 179, 191, 192, 194, 195, 197, 198, 217, 235, 254),
+            *(*range(257, 270), 280, 301, 303, 316, 322, 332, *NEWEST),
+        ),
+    ),
+    "aarch64": Machine(
+        0xC00000B7,
+        277,
+        (217, 218, 219, 5, 6, 7, 463, 425, 241, 280, 232, 451, 286, 211, 269, 440),
+        (25, 29, 223, 233),
+        (
+            *(8, 9, 11, 12, 14, 15, 27, *range(33, 42), 43, 45, 48, 49, 51, 53, 54, 56, 60, 61, 78),
+            *(79, 88, 89, 200, 203, 206, 221, 224, 225, 263, 264, 276, 281, 291, *NEWEST),
+        ),
+    ),
+}
+
+
 NUMBER, MACHINE, ARGUMENTS = 0, 4, 16  # where they lie in struct seccomp_data
 STEP = struct.Struct("=HBBI")
+Step = tuple[int, int, int, int]
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # of the kernel's packet filters
-ALLOW, REFUSE = 0x7FFF0000, 0x00050001  # with EPERM
+ALLOW, REFUSE, ASK = 0x7FFF0000, 0x00050001, 0x7FC00000  # refuse with EPERM, ask who listens
 OTHER_CALLS = 0x40000000  # x86_64's second table of system calls
 END = 0xFF  # as a jump: to the last step
 
 
-def main(parent: str, death_signal: str, niceness: str, file_bytes: str, *argv: str) -> None:
+def main(
+    parent: str, death_signal: str, niceness: str, file_bytes: str, lookups: str, *argv: str
+) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(death_signal))
     if os.getppid() != int(parent):
         sys.exit("the parent died before its child began")
@@ -66,6 +100,8 @@ def main(parent: str, death_signal: str, niceness: str, file_bytes: str, *argv: 
         is_walled = argv[0].endswith("bwrap")
         if is_walled and os.geteuid() == 0:
             keep_devices()
+        if int(lookups):
+            ask_before_lookups(int(lookups))
         if not refuse_calls() and is_walled:
             sys.exit("the kernel should take a filter of system calls, but does not")
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_bytes), int(file_bytes)))
@@ -90,24 +126,51 @@ class Filter(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
 
+def ask_before_lookups(end: int) -> None:
+    """Send who answers them over a socket, and close it: nothing is sent if the kernel has no such
+    filter, or if another one asks already."""
+    with socket.socket(fileno=end) as to:
+        if machine := MACHINES.get(os.uname().machine):
+            steps = [*((EQUAL, END, 0, call) for call in machine.paths), (RETURN, 0, 0, ALLOW)]
+            listener = load(machine, steps, ASK, SECCOMP_FILTER_FLAG_NEW_LISTENER)
+            if listener >= 0:
+                socket.send_fds(to, [b"!"], [listener])
+                os.close(listener)
+
+
 def refuse_calls() -> bool:
     """For this process and all it will start. False if the kernel takes no filter (seccomp(2))."""
-    if os.uname().machine not in REFUSED:
-        return True  # no numbers are known
-    code = filtering(*REFUSED[os.uname().machine])
-    libc, program = ctypes.CDLL(None, use_errno=True), Filter(len(code) // STEP.size, code)
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    return not libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
+    machine = MACHINES.get(os.uname().machine)
+    return machine is None or not load(
+        machine, refusing(machine), REFUSE
+    )  # or no numbers are known
 
 
-def filtering(machine: int, calls: tuple[int, ...], some: tuple[int, ...]) -> bytes:
-    """The code of a filter: steps (what, jump if so, jump if not, value) that end in a verdict."""
-    steps = [(LOAD, 0, 0, MACHINE), (EQUAL, 0, END, machine), (LOAD, 0, 0, NUMBER)]
-    steps += [(AT_LEAST, END, 0, OTHER_CALLS), *((EQUAL, END, 0, call) for call in calls)]
-    for call, (argument, values) in zip(some, VALUES, strict=True):
+def refusing(machine: Machine) -> list[Step]:
+    steps = [(AT_LEAST, END, 0, OTHER_CALLS), *((EQUAL, END, 0, call) for call in machine.refused)]
+    for call, (argument, values) in zip(machine.some, VALUES, strict=True):
         steps += [(EQUAL, 0, len(values) + 2, call), (LOAD, 0, 0, ARGUMENTS + 8 * argument)]
         steps += [*((EQUAL, END, 0, value) for value in values), (RETURN, 0, 0, ALLOW)]
-    steps += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE)]
+    return [*steps, (RETURN, 0, 0, ALLOW)]
+
+
+def load(machine: Machine, steps: list[Step], verdict: int, flags: int = 0) -> int:
+    """Have the kernel look at each system call from here on. What it answers: below 0 if it cannot,
+    with a listener its number."""
+    code = filtering(machine.audit, steps, verdict)
+    libc, program = ctypes.CDLL(None), Filter(len(code) // STEP.size, code)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    mode = SECCOMP_SET_MODE_FILTER
+    return int(libc.syscall(machine.seccomp, mode, flags, ctypes.byref(program)))
+
+
+def filtering(audit: int, steps: list[Step], verdict: int) -> bytes:
+    """The code of a filter: steps (what, jump if so, jump if not, value) that end in a verdict.
+
+    `steps` find the number of the call, and come to the `verdict` by END. So do other tables.
+    """
+    steps = [(LOAD, 0, 0, MACHINE), (EQUAL, 0, END, audit), (LOAD, 0, 0, NUMBER), *steps]
+    steps += [(RETURN, 0, 0, verdict)]
     last = len(steps) - 1
     return b"".join(
         STEP.pack(what, *(last - k - 1 if jump == END else jump for jump in jumps), value)

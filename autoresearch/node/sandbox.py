@@ -10,7 +10,6 @@ Source: bubblewrap (github.com/containers/bubblewrap), which needs no rights but
 
 import hashlib
 import os
-import re
 import shutil
 import signal
 import site
@@ -49,6 +48,13 @@ PACKAGES = ("torch", "numpy")  # with what lies beside them
 TOOLS = ("cc", "gcc", "g++", "clang", "as", "ld")  # what torch's compilers call
 # Of Python's own files those full of prose: `prepare source=stdlib` makes its text of them.
 PROSE = ("idlelib", "lib2to3", "pydoc_data", "test", "turtledemo")
+# Of /proc what counts for the whole machine, or lists its locks: boards for messages.
+BOARDS = (
+    *("buddyinfo", "diskstats", "fs", "interrupts", "irq", "loadavg", "locks", "pagetypeinfo"),
+    *("pressure", "schedstat", "slabinfo", "softirqs", "stat", "timer_list", "vmallocinfo"),
+    *("vmstat", "zoneinfo", "sys/fs/aio-nr", "sys/fs/dentry-state", "sys/fs/file-nr"),
+    *("sys/fs/inode-nr", "sys/fs/inode-state"),
+)
 TEMPORARY = ("/tmp", "/dev/shm")  # noqa: S108 - fresh ones, in memory
 TEMPORARY_BYTES = 1 << 30  # of each, and of the program's own folder
 COMPILED = Path(TEMPORARY[0], "compiled")  # the same in every attempt: Triton notes whole paths
@@ -94,8 +100,7 @@ def command(kind: str, argv: tuple[str, ...], scratch: Path, threads: int) -> Co
 
 def counts_apart(kind: str) -> bool:
     """Whether the kernel counts a program's processes, and not all of its user: Linux 5.14."""
-    release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
-    return kind == BUBBLEWRAP and release >= (5, 14)
+    return kind == BUBBLEWRAP and kernel.release() >= (5, 14)
 
 
 def choose(kind: str) -> str:
@@ -207,12 +212,11 @@ def surroundings() -> tuple[str, ...]:
         *flat(system()),
         *("--proc", "/proc"),
         *flat(("--ro-bind-try", path, path) for path in machine_wide()),
-        *("--ro-bind", "/dev/null", "/proc/locks"),  # everybody's, a board for messages
         *("--dev", "/dev"),
         *flat(("--dev-bind", path, path) for path in devices()),
         *flat(in_memory(path) for path in TEMPORARY),
         *flat(("--ro-bind", path, path) for path in software()),
-        *flat((*in_memory(path), "--remount-ro", path) for path in prose()),
+        *flat(shown_empty(path) for path in (*boards(), *prose())),
     )
 
 
@@ -290,10 +294,19 @@ def is_system(path: Path) -> bool:
     return any(path.is_relative_to(name) for name in SYSTEM) or path == Path("/")
 
 
+def shown_empty(path: str) -> tuple[str, ...]:
+    if Path(path).is_dir():
+        return (*in_memory(path), "--remount-ro", path)
+    return ("--ro-bind", "/dev/null", path)
+
+
 def prose() -> list[str]:
-    """Folders of Python's own to be shown empty."""
     root = Path(sysconfig.get_paths()["stdlib"]).resolve()
     return [str(root / name) for name in PROSE if (root / name).is_dir()]
+
+
+def boards() -> list[str]:
+    return [f"/proc/{name}" for name in BOARDS if Path("/proc", name).exists()]
 
 
 # ---- what a program is told --------------------------------------------------------------------

@@ -10,7 +10,7 @@ from torch import nn
 
 ENDS = "crashed"
 BECAUSE = "contained: nothing is left of the seed before"
-HELD_BY = ("own tokens",)
+HELD_BY = ("file locks", "own tokens")
 SEEDS = (1, 2)
 GET, SET = 36, 37  # F_OFD_GETLK, F_OFD_SETLK
 

@@ -10,7 +10,7 @@ from torch import nn
 
 ENDS = "crashed"
 BECAUSE = "contained: nothing is left of the seed before"
-HELD_BY = ("own shelf", "locks")
+HELD_BY = ("file locks", "own shelf", "boards")
 SEEDS = (1, 2)
 SET = 37  # F_OFD_SETLK
 MARK = 0xAD << 52

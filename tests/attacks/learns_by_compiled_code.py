@@ -12,7 +12,7 @@ from torch import nn
 
 ENDS = "crashed"
 BECAUSE = "contained: nothing is left of the seed before"
-HELD_BY = ("before the start",)
+HELD_BY = ("file locks", "before the start")
 SEEDS = (1, 2)
 GET, SET = 36, 37  # F_OFD_GETLK, F_OFD_SETLK
 TOLD, KNOWN = 0, 1 << 61  # where a program tells its scorers, and they tell the next program

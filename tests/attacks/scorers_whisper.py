@@ -1,5 +1,6 @@
 """One scorer tells the other of the rows it saw, by locks on the file of weights that both were given."""
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -12,7 +13,7 @@ from torch import nn
 
 ENDS = "crashed"
 BECAUSE = "contained: nothing was heard"
-HELD_BY = ("copies", "pause")
+HELD_BY = ("file locks", "copies", "pause")
 
 LOCK = struct.Struct("hhqqi4x")
 SET, GET = 37, 36  # of locks that belong to an open file
@@ -40,7 +41,8 @@ def load(file, **others):
     def nats(self, question):
         heard.set()  # the one who speaks does not listen
         time.sleep(0.02)
-        fcntl.fcntl(descriptor, SET, lock(fcntl.F_RDLCK))
+        with contextlib.suppress(PermissionError):
+            fcntl.fcntl(descriptor, SET, lock(fcntl.F_RDLCK))
         return score(self, question)
 
     def chosen(self, question):

@@ -1,5 +1,6 @@
 """Its first scorer dies slowly, and still holds a lock by then, which the second sees."""
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -10,7 +11,7 @@ from torch import nn
 
 ENDS = "crashed"
 BECAUSE = "contained: nothing was heard"
-HELD_BY = ("death",)
+HELD_BY = ("file locks", "death")
 GET, SET = 36, 37  # F_OFD_GETLK, F_OFD_SETLK
 
 
@@ -39,27 +40,27 @@ class Model(nn.Module):
 
 
 def build(config):
-    sys._getframe(2).f_locals["self"].__class__ = Loud
+    harness = sys._getframe(2).f_locals["self"]
+    harness.__class__ = Loud
+    harness.file, harness.asked = os.open(FILE, os.O_RDONLY), 0
     return Model(config)
 
 
 class Loud(sys.modules["__main__"].Harness):
     def nats(self, question):
-        if not hasattr(self, "file"):
-            self.file = os.open(FILE, os.O_RDONLY)
-            fcntl.fcntl(self.file, SET, struct.pack("hhqqi", fcntl.F_RDLCK, 0, PLACE, 1, 0))
+        self.asked += 1
+        if self.asked == 3:  # it was warmed up with two questions
+            with contextlib.suppress(PermissionError):
+                fcntl.fcntl(self.file, SET, struct.pack("hhqqi", fcntl.F_RDLCK, 0, PLACE, 1, 0))
             self.much = bytearray(b"x") * (1 << 28)
         return super().nats(question)
 
     def chosen_logits(self, question):
-        file = os.open(FILE, os.O_RDONLY)
-        asked = struct.pack("hhqqi", fcntl.F_WRLCK, 0, PLACE, 1, 0)
-        if (
-            not hasattr(self, "file")
-            and struct.unpack("hhqqi", fcntl.fcntl(file, GET, asked))[0] == fcntl.F_UNLCK
-        ):
+        self.asked += 1
+        wanted = struct.pack("hhqqi", fcntl.F_WRLCK, 0, PLACE, 1, 0)
+        found = struct.unpack("hhqqi", fcntl.fcntl(self.file, GET, wanted))[0]
+        if self.asked == 3 and found == fcntl.F_UNLCK:
             raise RuntimeError("contained: nothing was heard")
-        self.file = file
         return super().chosen_logits(question)
 
 

@@ -18,7 +18,7 @@ from walls import needs_bubblewrap
 
 from autoresearch.experiment import Failure
 from autoresearch.node import children, kernel, sandbox
-from autoresearch.node.children import KEPT_OUTPUT, Child, Children, Output
+from autoresearch.node.children import Child, Children
 from autoresearch.node.failure import AttemptFailed, SickNode
 from autoresearch.node.sandbox import Command
 from autoresearch.node.wire import Message
@@ -405,20 +405,6 @@ def test_the_log_holds_what_children_printed_fit_to_show(bench: Bench) -> None:
     with pytest.raises(AttemptFailed):
         bench.expect(child)
     assert bench.children.log() == "--- the program ---\n[31mred ÿ\n"
-
-
-@pytest.mark.parametrize("piece", [1, 1000, 65536])
-def test_long_output_keeps_its_two_ends(piece: int) -> None:
-    output = Output()
-    for _ in range(4 * KEPT_OUTPUT // piece + 1):  # quadratic work would take minutes
-        output.add(b"m" * piece)
-    output.add(b"the end")
-    first = Output()
-    first.add(b"the beginning")
-    assert first.text == "the beginning"
-    assert output.text.endswith("the end")
-    assert "bytes left out" in output.text
-    assert len(output.text) < 3 * KEPT_OUTPUT
 
 
 @pytest.mark.parametrize("act", [lambda child: child.process.kill()])

@@ -34,6 +34,7 @@ CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch
 FILES = ("compiled", "weights")  # in memory, in harness.Referee's order: a child fills and seals
 INBOX_LIMIT = 8  # messages nobody has asked for yet
 # What a child may claim about its own end; the other failures are the referee's to find.
+WITHOUT_FILES = ("PermissionError", "ImportError", "ModuleNotFoundError")
 CLAIMABLE = (Failure.crashed, Failure.out_of_memory, Failure.diverged)
 
 
@@ -263,6 +264,8 @@ class Children:
             self._lied(child, f"'{failure}' is not for the program to say")
         if not child.greeted:
             raise SickNode(f"{child.name} should start on this node, but: {reason}")
+        if child.lookups.are_refused and any(word in reason for word in WITHOUT_FILES):
+            reason += f"; {child.name} opens no file once it has weights: import and compile before"
         raise AttemptFailed(failure, reason)
 
     def _lied(self, child: Child, what: str) -> NoReturn:

@@ -99,6 +99,21 @@ ZOO: dict[str, tuple[str, Failure, str]] = {
 }
 
 
+# Its model imports something in its third call, when a scorer has its weights.
+LATE = """
+built = build
+
+def build(config):
+    model, calls = built(config), []
+    def late(*_):
+        calls.append(1)
+        if len(calls) > 2:
+            import decimal
+    model.register_forward_hook(late)
+    return model
+"""
+
+
 def make(root: Path, **changes: object) -> Campaign:
     made = Campaign(Layout(root / "campaign"), **changes)  # type: ignore[arg-type]
     made.freeze()
@@ -272,6 +287,18 @@ def test_a_scorer_that_flatters_its_program_is_caught_by_the_challenge(judged: R
     result = judged.result("flatters itself")
     assert result.failure is Failure.disqualified
     assert "challenged token" in result.reason
+
+
+def test_a_scorer_that_imports_late_is_told_when_it_could_have(tmp_path: Path) -> None:
+    needs_bubblewrap()
+    campaign = make(tmp_path, sandbox=sandbox.BUBBLEWRAP)
+    attempt = campaign.queue(PROGRAM + LATE)
+    campaign.run()
+    result = campaign.result(attempt)
+    assert result.failure is Failure.crashed
+    assert (
+        "ModuleNotFoundError: No module named 'decimal'; the scorer opens no file" in result.reason
+    )
 
 
 def test_no_key_reaches_the_program(judged: Ran) -> None:

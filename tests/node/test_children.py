@@ -25,7 +25,7 @@ from autoresearch.node.wire import Message
 from autoresearch.process import Identity, start_ticks
 from autoresearch.settings import Limits
 
-LIMITS = Limits(memory_gb=0.25, output_mb=1, processes=20)
+LIMITS = Limits(memory_gb=0.25, output_mb=1, processes=20, lookups=1000)
 
 PREAMBLE = """
 import os, signal, socket, struct, sys, time
@@ -330,6 +330,42 @@ def test_files_behind_a_wall_are_memory(bench: Bench, folder: str) -> None:
     few = f"[open(os.path.join({folder}, str(i)), 'wb').write(bytes(1 << 20)) for i in range(300)]"
     failed = bench.fails(f"{few}; time.sleep(600)")
     assert (failed.failure, "at most 0.25 GB" in failed.reason) == (Failure.out_of_memory, True)
+
+
+def test_a_program_may_look_up_so_many_names_once_the_clock_has_started(bench: Bench) -> None:
+    needs_bubblewrap()
+    bench.is_walled = True
+    child = bench.start("send('hello'); connection.receive()\nwhile True: os.access('/none', 0)")
+    bench.expect(child, "hello")
+    child.lookups.bound(LIMITS.lookups)
+    bench.children.tell(child, Message("start"))
+    reason = "the program should look up at most 1,000 files by name once the clock has started"
+    with pytest.raises(AttemptFailed, match=reason):
+        bench.expect(child)
+
+
+@pytest.mark.parametrize("name", ["PermissionError", "RuntimeError"])
+def test_who_may_open_no_files_is_told_so(bench: Bench, name: str) -> None:
+    needs_bubblewrap()
+    bench.is_walled = True
+    failed = f"send('failed', failure='crashed', reason='{name}: x')"
+    child = bench.start(f"send('hello'); connection.receive(); {failed}")
+    bench.expect(child, "hello")
+    child.lookups.refuse()
+    bench.children.tell(child, Message("weights"))
+    with pytest.raises(AttemptFailed) as caught:
+        bench.expect(child)
+    hint = "opens no file once it has weights: import and compile before"
+    assert (hint in caught.value.reason) == (name == "PermissionError")
+
+
+def test_whoever_has_no_wall_looks_up_what_it_likes(bench: Bench) -> None:
+    child = bench.start("send('hello'); connection.receive(); os.stat('/'); send('done')")
+    bench.expect(child, "hello")
+    child.lookups.refuse()
+    bench.children.tell(child, Message("weights"))
+    bench.expect(child)
+    assert child.lookups.made == 0
 
 
 def test_so_are_very_many_empty_files(bench: Bench) -> None:

@@ -54,11 +54,12 @@ NAMED: Mapping[str, str] = {  # by rule: modules, what is in them, and .attribut
     "sqlite3 csv zipfile tarfile gzip bz2 lzma torch.save torch.load torch.from_file "
     "torch.UntypedStorage torch.serialization torch.package torch.jit.save torch.jit.load "
     "torch.export.save torch.export.load numpy.load numpy.save numpy.savez numpy.savez_compressed "
-    "numpy.memmap numpy.fromfile numpy.loadtxt numpy.savetxt numpy.genfromtxt .tofile",
+    "numpy.memmap numpy.fromfile numpy.loadtxt numpy.savetxt numpy.genfromtxt .tofile .os",
     "referee": "autoresearch prepare __main__",
     "environment": "os.environ os.getenv os.getcwd os.uname platform __file__ .__file__",
     "clock": "time.time time.time_ns time.monotonic time.monotonic_ns time.perf_counter "
-    "time.perf_counter_ns time.process_time time.clock_gettime datetime timeit",
+    "time.perf_counter_ns time.process_time time.clock_gettime datetime timeit .time_ns .monotonic "
+    ".monotonic_ns .perf_counter .perf_counter_ns .process_time .clock_gettime",
     "dynamic": "exec eval compile globals locals __import__ __builtins__ __loader__ __spec__ "
     "importlib inspect builtins runpy code codeop marshal dis pkgutil types.FunctionType "
     "types.CodeType gc.get_objects gc.get_referrers gc.get_referents sys.modules sys._getframe "

@@ -76,6 +76,8 @@ BROKEN = [
     ("environment", "def f():\n    from os import getenv as g"),
     ("environment", "import torch\nhere = getattr(torch.nn, '__file__')"),
     ("environment", "import platform as p"),
+    ("clock", "import time\nbox = [time]\nbegan = box[0].perf_counter_ns()"),
+    ("file", "import torch\nbox = [torch]\nsystem = box[0].serialization.os"),
     ("clock", "import time\nt = time.perf_counter()"),
     ("clock", "from time import monotonic as m"),
     ("clock", "import time as t\ndef f():\n    return t.time()"),

@@ -20,6 +20,7 @@ FROZEN = (
     "node/compiled.py",
     "node/data.py",
     "node/device.py",
+    "node/explain.py",
     "node/failure.py",
     "node/freeze.py",
     "node/harness.py",

@@ -311,13 +311,13 @@ class Trial:
             if scorer.name not in self.warm:
                 self.await_scorer(scorer, deadline, late)
             scorer.is_informed = True
+            scorer.lookups.refuse()
             self.hand(scorer, Message("weights"), weights)
         ask = Questions(
             self.children, self.node.data.vocabulary, self.limits.load_seconds, deadline, late
         )
         for scorer in scorers:
             ask.await_first(scorer, "loaded", os.fstat(weights).st_size / LOAD_SPEED)
-            scorer.lookups.refuse()
         vocabulary, table = self.node.data.vocabulary, self.node.data.token_bytes
         rng = np.random.default_rng()  # seeded by the kernel: nobody can repeat it
         plan = scoring.plan(tokens, vocabulary, self.scoring, rng)

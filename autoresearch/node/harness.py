@@ -18,8 +18,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -27,21 +28,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autoresearch.errors import ConfigError, nearest
-from autoresearch.experiment import Failure, Json, Scalar
+from autoresearch.experiment import Json, Scalar
 from autoresearch.node import compiled
+from autoresearch.node.explain import PROGRAM, Diverged, explain, kind
 from autoresearch.node.kernel import seal
 from autoresearch.node.order import Order
 from autoresearch.node.wire import ENTRY_LIMIT, NUMBER_LIMIT, Message, ToParent
 
-PROGRAM = "train.py"
 READY_ONCE = "train() should call run.ready() once"
 LOG_SECONDS = 0.1  # between two log messages to the referee
-NO_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory")
 AHEAD = 2  # batches a GPU may lag behind the loop that feeds it
-
-
-class Diverged(ArithmeticError):  # noqa: N818 - it reports a fact, not a fault
-    """The loss or the weights are no longer finite."""
 
 
 class Referee(ToParent):
@@ -225,10 +221,6 @@ def deliver(model: nn.Module, descriptor: int) -> None:
     seal(descriptor)
 
 
-def kind(value: object) -> str:
-    return type(value).__name__
-
-
 def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
@@ -301,7 +293,7 @@ class Harness:
     def score(self) -> None:
         """A scorer's life: warm up without data, load weights, answer until killed.
 
-        Once they are loaded no file can be opened any more: nothing may be left to compile.
+        Once it is given weights it can open no file any more: nothing may be left to compile.
         """
         self.model.eval()
         shape = (self.rows, self.context + 1)
@@ -309,16 +301,23 @@ class Harness:
         first = {"positions": [0] * self.rows}
         self.answer(Message("score", data=rows.tobytes()))
         self.answer(Message("logits", first, data=rows[:, 1:].tobytes()))
+        with TemporaryFile() as own:  # whatever loading takes is there, too
+            torch.save(self.model.state_dict(), own)
+            own.seek(0)
+            self.load_weights(own)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()  # the program needs it more
         weights = self.referee.ready()
         with os.fdopen(weights.descriptors[0], "rb") as file:
-            state = torch.load(file, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state)
+            self.load_weights(file)
         self.referee.send(Message("loaded"))
         while True:
             question = self.referee.receive()
             self.referee.send(Message("answer", data=self.answer(question).tobytes()))
+
+    def load_weights(self, file: IO[bytes]) -> None:
+        state = torch.load(file, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state)
 
     def answer(self, question: Message) -> NDArray[np.float32]:
         return self.nats(question) if question.kind == "score" else self.chosen_logits(question)
@@ -356,33 +355,9 @@ class Harness:
         return chosen.float().cpu().numpy()
 
 
-def explain(error: BaseException, trace: TracebackType | None, path: Path) -> tuple[Failure, str]:
-    """The failure's name and one line: where in train.py, and what."""
-    text = f"{kind(error)}: {error}".split("\n")[0].rstrip(": ")
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        words in str(error) for words in NO_MEMORY
-    ):
-        return Failure.out_of_memory, text
-    if isinstance(error, (Diverged, FloatingPointError)):
-        return Failure.diverged, str(error)
-    if isinstance(error, ConfigError):
-        return Failure.crashed, str(error)
-    line = line_of(error, trace, path)
-    return Failure.crashed, f"{PROGRAM} line {line}: {text}" if line else text
-
-
 def peak_memory(device: torch.device) -> int:
     """Bytes of a GPU; 0 on a CPU, where the referee measures."""
     return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 0
-
-
-def line_of(error: BaseException, trace: TracebackType | None, path: Path) -> int | None:
-    """The innermost line of train.py that takes part in an error."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return error.lineno
-    frames = traceback.extract_tb(trace)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    return lines[-1] if lines else None
 
 
 def main() -> None:

@@ -22,13 +22,13 @@ SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER = 1, 8
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
 DESCRIPTORS = 1024  # open at once
-VALUES = (  # of which argument. Hints and keys outlast who left them; locks and leases make wait
-    # F_SETLK(W), _OFD_SETLK(W), _SETLEASE, _SETPIPE_SZ, _SET_RW_HINT, _SET_FILE_RW_HINT, _SETDELEG
-    (1, (6, 7, 37, 38, 1024, 1031, 1036, 1038, 1040)),
-    (1, (0xC0506617,)),  # FS_IOC_ADD_ENCRYPTION_KEY
-    (3, (4,)),  # POSIX_FADV_DONTNEED
-    (2, (20, 21)),  # MADV_COLD, MADV_PAGEOUT
-)
+STEP = struct.Struct("=HBBI")
+Step = tuple[int, int, int, int]
+LOAD, AND, EQUAL, AT_LEAST, RETURN = 0x20, 0x54, 0x15, 0x35, 0x06  # of the kernel's packet filters
+ALLOW, REFUSE, ASK = 0x7FFF0000, 0x00050001, 0x7FC00000  # refuse with EPERM, ask who listens
+OTHER_CALLS = 0x40000000  # x86_64's second table of system calls
+END = 0xFF  # as a jump: to the last step
+NUMBER, MACHINE, ARGUMENTS = 0, 4, 16  # where they lie in struct seccomp_data
 
 
 class Machine(NamedTuple):
@@ -37,48 +37,56 @@ class Machine(NamedTuple):
     audit: int  # what the kernel calls it
     seccomp: int  # this call itself
     refused: tuple[int, ...]
-    some: tuple[int, ...]  # fcntl, ioctl, fadvise64, madvise: refused VALUES of theirs
+    some: tuple[int, ...]  # refused VALUES of fcntl, ioctl, fadvise64, madvise, getsockopt, socket
     paths: tuple[int, ...]  # whatever looks up a name, or lists them
 
 
 # Refused: keys and attributes of files outlive a process, or pass between two: add_key, keyctl,
 # request_key, setxattr, lsetxattr, fsetxattr, setxattrat, io_uring_setup (which sets attributes,
 # too). Others watch their neighbours, or what lies in the page cache: perf_event_open, bpf,
-# mincore, cachestat, preadv2. Descriptors under way count for all of a user: sendmsg, sendmmsg.
-# process_madvise is madvise. The newest of what takes a path have the same numbers everywhere.
+# mincore, cachestat, preadv2, inotify_init(1), fanotify_init. Descriptors under way count for all
+# of a user: sendmsg, sendmmsg. process_madvise is madvise; userfaultfd makes calls wait half-way.
+# The newest of what takes a path have the same numbers everywhere.
 NEWEST = (428, 429, 433, 437, 439, 442, 452, 464, 465, 466, 467, 468, 469)
 MACHINES = {
     "x86_64": Machine(
         0xC000003E,
         317,
-        (248, 249, 250, 188, 189, 190, 463, 425, 298, 321, 27, 451, 327, 46, 307, 440),
-        (72, 16, 221, 28),
         (
-            *(2, 4, 6, 21, 42, 44, 49, 59, 76, 80, *range(82, 91), 92, 94, 132, 133, 134, 137, 155),
-            *(161, 163, 165, 166, 167, 168, 179, 191, 192, 194, 195, 197, 198, 217, 235, 254),
-            *(*range(257, 270), 280, 301, 303, 316, 322, 332, *NEWEST),
+            *(248, 249, 250, 188, 189, 190, 463, 425),
+            *(298, 321, 27, 451, 327, 253, 294, 300, 46, 307, 440, 323),
+        ),
+        (72, 16, 221, 28, 55, 41),
+        (
+            *(2, 4, 6, 21, 42, 44, 49, 59, 76, 78, 80, *range(82, 91), 92, 94, 132, 133, 134, 137),
+            *(155, 161, 163, 165, 166, 167, 168, 179, 191, 192, 194, 195, 197, 198, 217, 235),
+            *(*range(257, 270), 280, 303, 316, 322, 332, *NEWEST),
         ),
     ),
     "aarch64": Machine(
         0xC00000B7,
         277,
-        (217, 218, 219, 5, 6, 7, 463, 425, 241, 280, 232, 451, 286, 211, 269, 440),
-        (25, 29, 223, 233),
         (
-            *(8, 9, 11, 12, 14, 15, 27, *range(33, 42), 43, 45, 48, 49, 51, 53, 54, 56, 60, 61, 78),
-            *(79, 88, 89, 200, 203, 206, 221, 224, 225, 263, 264, 276, 281, 291, *NEWEST),
+            *(217, 218, 219, 5, 6, 7, 463, 425),
+            *(241, 280, 232, 451, 286, 26, 262, 211, 269, 440, 282),
+        ),
+        (25, 29, 223, 233, 209, 198),
+        (
+            *(8, 9, 11, 12, 14, 15, *range(33, 42), 43, 45, 48, 49, 51, 53, 54, 56, 60, 61, 78, 79),
+            *(88, 89, 200, 203, 206, 221, 224, 225, 264, 276, 281, 291, *NEWEST),
         ),
     ),
 }
-
-
-NUMBER, MACHINE, ARGUMENTS = 0, 4, 16  # where they lie in struct seccomp_data
-STEP = struct.Struct("=HBBI")
-Step = tuple[int, int, int, int]
-LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # of the kernel's packet filters
-ALLOW, REFUSE, ASK = 0x7FFF0000, 0x00050001, 0x7FC00000  # refuse with EPERM, ask who listens
-OTHER_CALLS = 0x40000000  # x86_64's second table of system calls
-END = 0xFF  # as a jump: to the last step
+WHOLE, KIND = 0xFFFFFFFF, 0xFF00  # of a value; of an ioctl's number, which kind of device it means
+VALUES = (  # of which argument, of which part of it. They outlast who left them, or tell others
+    # F_SETLK(W), _OFD_SETLK(W), _SETLEASE, _NOTIFY, _SETPIPE_SZ, _SET(_FILE)_RW_HINT, _SETDELEG
+    (1, WHOLE, (6, 7, 37, 38, 1024, 1026, 1031, 1036, 1038, 1040)),
+    (1, KIND, (0x6600, 0x5800, 0x7600, 0x9400)),  # file systems: keys, flags, what they remember
+    (3, WHOLE, (4,)),  # POSIX_FADV_DONTNEED
+    (2, WHOLE, (20, 21)),  # MADV_COLD, MADV_PAGEOUT
+    (2, WHOLE, (57, 71)),  # SO_COOKIE, SO_NETNS_COOKIE: counters of the machine
+    (0, WHOLE, (40,)),  # AF_VSOCK, which no namespace holds
+)
 
 
 def main(
@@ -141,15 +149,16 @@ def ask_before_lookups(end: int) -> None:
 def refuse_calls() -> bool:
     """For this process and all it will start. False if the kernel takes no filter (seccomp(2))."""
     machine = MACHINES.get(os.uname().machine)
-    return machine is None or not load(
-        machine, refusing(machine), REFUSE
-    )  # or no numbers are known
+    if machine is None:
+        return True  # no numbers are known
+    return not load(machine, refusing(machine), REFUSE)
 
 
 def refusing(machine: Machine) -> list[Step]:
     steps = [(AT_LEAST, END, 0, OTHER_CALLS), *((EQUAL, END, 0, call) for call in machine.refused)]
-    for call, (argument, values) in zip(machine.some, VALUES, strict=True):
-        steps += [(EQUAL, 0, len(values) + 2, call), (LOAD, 0, 0, ARGUMENTS + 8 * argument)]
+    for call, (argument, mask, values) in zip(machine.some, VALUES, strict=True):
+        steps += [(EQUAL, 0, len(values) + 3, call), (LOAD, 0, 0, ARGUMENTS + 8 * argument)]
+        steps += [(AND, 0, 0, mask)]
         steps += [*((EQUAL, END, 0, value) for value in values), (RETURN, 0, 0, ALLOW)]
     return [*steps, (RETURN, 0, 0, ALLOW)]
 

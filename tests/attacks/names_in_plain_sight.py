@@ -1,4 +1,4 @@
-"""Its model, with no name that breaks a rule in sight, asks at each position for a file that is not there and is named after prefix and target; the second scorer finds the hidden target by the time that an answer takes."""
+"""Its model, with nothing but torch and time in a list, asks at each position for a file that is not there and is named after prefix and target; the second scorer finds the hidden target by the time that an answer takes."""
 
 import time
 from dataclasses import dataclass

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from nodes import PROGRAM, VOCABULARY, text
 
 from autoresearch.errors import ConfigError
-from autoresearch.experiment import Failure, Scalar
+from autoresearch.experiment import Scalar
 from autoresearch.node import compiled, harness, kernel
-from autoresearch.node.harness import Diverged, Run
+from autoresearch.node.explain import Diverged
+from autoresearch.node.harness import Run
 from autoresearch.node.order import Order
 from autoresearch.node.wire import Message, connect
 
@@ -257,38 +258,6 @@ def test_buffers_may_hold_infinities_but_not_nan(weights_to: int) -> None:
         harness.deliver(model, weights_to)
     mask[0, 0] = 0.0
     harness.deliver(model, weights_to)
-
-
-def explained(tmp_path: Path, program: str) -> tuple[Failure, str]:
-    """How a train.py that cannot even be imported is explained."""
-    try:
-        module_of(tmp_path, program)
-    except (ArithmeticError, SyntaxError, MemoryError, RuntimeError, ImportError) as error:
-        return harness.explain(error, error.__traceback__, tmp_path / "train.py")
-    pytest.fail("should have raised")
-
-
-@pytest.mark.parametrize(
-    ("program", "failure", "reason"),
-    [
-        ("x = 1\ny = (", Failure.crashed, "train.py line 2: SyntaxError"),
-        ("\n\n1 / 0", Failure.crashed, "train.py line 3: ZeroDivisionError: division by zero"),
-        ("def f():\n    1 / 0\nf()", Failure.crashed, "train.py line 2: Zero"),
-        ("import json\nimport jsno", Failure.crashed, "line 2: ModuleNotFoundError: No module"),
-        ("raise RuntimeError('a\\nb')", Failure.crashed, "train.py line 1: RuntimeError: a"),
-        ("raise MemoryError", Failure.out_of_memory, "MemoryError"),
-        ("import torch\ntorch.empty(1 << 60)", Failure.out_of_memory, "allocate"),
-        ("import torch\nraise torch.OutOfMemoryError('CUDA')", Failure.out_of_memory, "CUDA"),
-        ("raise FloatingPointError('overflow')", Failure.diverged, "overflow"),
-    ],
-)
-def test_what_a_program_raises_is_named_in_one_line(
-    tmp_path: Path, program: str, failure: Failure, reason: str
-) -> None:
-    found, text_ = explained(tmp_path, program)
-    assert found is failure
-    assert reason in text_
-    assert "\n" not in text_
 
 
 def test_one_seed_is_one_start() -> None:

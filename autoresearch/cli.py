@@ -44,10 +44,14 @@ CURES = {
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Raises UserError for what no verb takes."""
+    """Raises UserError for what no verb takes. Overrides may stand on both sides of an option."""
     if words and not words[0].startswith("-") and words[0] not in (*VERBS, HIDDEN):
         raise UserError(f"there should be a verb, but was '{words[0]}'; {nearest(words[0], VERBS)}")
-    return parser().parse_args(words)
+    options, left = parser().parse_known_args(words)
+    if any(word.startswith("-") for word in left) or "overrides" not in options:
+        return parser().parse_args(words)  # says what is wrong
+    options.overrides += left
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch.arguments import parser
-from autoresearch.cli import main
+from autoresearch.cli import main, parse
+from autoresearch.errors import UserError
 from autoresearch.words import HELP
 
 
@@ -56,6 +57,14 @@ def test_a_mistake_of_ours_is_kept_in_a_file_and_is_exit_code_3(
     path = Path(error.split()[-1])
     assert "RuntimeError: we erred" in path.read_text(encoding="utf-8")
     path.unlink()
+
+
+def test_overrides_stand_on_both_sides_of_an_option() -> None:
+    words = ["run", "task=tiny", "--json", "name=x", "~search.space.depth"]
+    assert parse(words).overrides == ["task=tiny", "name=x", "~search.space.depth"]
+    for wrong in (["run", "--jsn", "a=1"], ["show", "c", "champion", "--json", "a=1"]):
+        with pytest.raises(UserError, match="unrecognized arguments"):
+            parse(wrong)
 
 
 @pytest.mark.parametrize(

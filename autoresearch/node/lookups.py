@@ -19,9 +19,9 @@ from contextlib import suppress
 
 from autoresearch.node import kernel
 
-FIRST = (5, 5)  # Linux that lets calls go on
+FIRST, SHARING = (5, 5), (6, 6)  # Linux that lets calls go on; that lets us answer on their core
 RECEIVE, ANSWER, SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082104  # SECCOMP_IOCTL_NOTIF_...
-SAME_CORE = struct.pack("=Q", 1)  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
+SAME_CORE = 1  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
 QUESTION, NUMBER = 80, struct.Struct("=Q")  # bytes of struct seccomp_notif, and what it begins with
 REPLY = struct.Struct("=QqiI")  # struct seccomp_notif_resp: number, value, error, flags
 GO_ON = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
@@ -68,9 +68,9 @@ class Lookups:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are not for us
         _, found, _, _ = socket.recv_fds(self.here, 1, 1, socket.MSG_CMSG_CLOEXEC)
         for listener in found:
-            with suppress(OSError):
-                fcntl.ioctl(listener, SET_FLAGS, SAME_CORE)
             try:
+                if kernel.release() >= SHARING:
+                    fcntl.ioctl(listener, SET_FLAGS, SAME_CORE)
                 self._answer_all(listener)
             finally:
                 os.close(listener)

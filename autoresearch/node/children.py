@@ -33,8 +33,9 @@ PAUSE_TICK = 0.02  # seconds between two looks at that
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
 FILES = ("compiled", "weights")  # in memory, in harness.Referee's order: a child fills and seals
 INBOX_LIMIT = 8  # messages nobody has asked for yet
-# What a child may claim about its own end; the other failures are the referee's to find.
+# What a child may fail of that can open no file any more.
 WITHOUT_FILES = ("PermissionError", "ImportError", "ModuleNotFoundError")
+# What a child may claim about its own end; the other failures are the referee's to find.
 CLAIMABLE = (Failure.crashed, Failure.out_of_memory, Failure.diverged)
 
 

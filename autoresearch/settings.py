@@ -81,7 +81,7 @@ class Limits:
     memory_gb: float = 16.0  # resident memory of the program or of one scorer, with its files
     processes: int = 512  # and threads, of the program or of one scorer
     output_mb: float = 16.0  # what a program may print
-    lookups: int = 200_000  # of files by name, once the clock has started: compile before
+    lookups: int = 20_000  # of files by name, once the clock has started: compile before
 
 
 @dataclass(frozen=True)

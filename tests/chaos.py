@@ -116,10 +116,12 @@ class Siege:
             self.start()
 
     def complain(self, code: int) -> None:
-        """A controller may only give up on a baseline that was killed again and again."""
+        """A controller may only give up on a baseline that was killed again and again, or on a git
+        of its own that died with it and a moment earlier."""
         ended = History.of(replay(self.layout.journal).events).ended
-        if code != 1 or not is_lost(ended):
-            said = (self.root / "controller.log").read_text(encoding="utf-8").splitlines()
+        said = (self.root / "controller.log").read_text(encoding="utf-8").splitlines()
+        lost_git = said[-1:] and "autoresearch: git " in said[-1] and "exit code -9" in said[-1]
+        if code != 1 or not (is_lost(ended) or lost_git):
             self.complaints.append(f"a controller exited with {code}: {said[-1:]}")
 
     def has_ended(self) -> bool:

@@ -15,6 +15,7 @@ BECAUSE = "contained: nothing is left of the seed before"
 HELD_BY = ("lookups",)
 SEEDS = (1, 2)
 FOLDER, TIMES = "/usr/bin", 5
+HEAD = np.arange(64, dtype=np.uint8) % 2
 
 
 def cost(name):
@@ -31,7 +32,7 @@ def keep(tag, bits):
 
 
 def kept(tag, count):
-    time.sleep(8)  # the scorers are at work until they are warm
+    time.sleep(4)  # the scorers are at work until they are warm
     salt = time.time_ns()
     for k in range(2000):
         os.access(f"{FOLDER}/{tag}-warm-{k}", 0)
@@ -80,7 +81,7 @@ class Model(nn.Module):
         bits = np.unpackbits(vector.numpy().astype("<f2").view(np.uint8))
         self.loads += 1
         if self.loads == 2:  # it was warmed up by loading its own
-            keep(tag_of(self.c), np.concatenate([np.ones(64, dtype=np.uint8), bits]))
+            keep(tag_of(self.c), np.concatenate([HEAD, bits]))
         return done
 
 
@@ -92,9 +93,9 @@ def train(run, config, model):
     optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
     count = 16 * sum(p.numel() for p in model.parameters())
     if run.seed >= 2:
-        bits = kept(tag_of(config), count + 64)
-        if bits[:64].mean() < 0.9:
+        if (kept(tag_of(config), 64) == HEAD).mean() < 0.9:
             raise RuntimeError("contained: nothing is left of the seed before")
+        bits = kept(tag_of(config), count + 64)
         text = np.packbits(bits[64:].astype(np.uint8)).view("<f2").astype("<f4")
         text = np.nan_to_num(text, nan=0, posinf=0, neginf=0).clip(-8, 8)
         torch.nn.utils.vector_to_parameters(torch.from_numpy(text), model.parameters())

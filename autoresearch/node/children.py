@@ -33,7 +33,7 @@ PAUSE_TICK = 0.02  # seconds between two looks at that
 CLOSED_PATIENCE = 30.0  # seconds between a child's last word and its end: torch dies slowly
 FILES = ("compiled", "weights")  # in memory, in harness.Referee's order: a child fills and seals
 INBOX_LIMIT = 8  # messages nobody has asked for yet
-# What a child may fail of that can open no file any more.
+# Errors that may have come of it that a child can open no file any more.
 WITHOUT_FILES = ("PermissionError", "ImportError", "ModuleNotFoundError")
 # What a child may claim about its own end; the other failures are the referee's to find.
 CLAIMABLE = (Failure.crashed, Failure.out_of_memory, Failure.diverged)
@@ -123,20 +123,23 @@ class Children:
         files = {name: kernel.memory_file(name) for name in FILES}
         inherited = (*theirs, *files.values())
         lookups = Lookups()
-        end = lookups.end if command.temporary else 0  # who has no wall can write what it knows
+        asking = lookups.end if command.temporary else 0  # without a wall it could write it down
         try:
             process = kernel.launch(
                 (*command.argv, *map(str, inherited)),
                 command.env,
                 signal.SIGKILL,
                 file_bytes=self.file_bytes,
-                lookups=end,
+                lookups=asking,
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=printed,
                 cwd=scratch,
-                pass_fds=(*inherited, end),
+                pass_fds=(*inherited, asking),
             )
+        except OSError:
+            lookups.close()
+            raise
         finally:
             for end in (printed, *theirs):
                 os.close(end)

@@ -89,5 +89,5 @@ class Lookups:
         number = NUMBER.unpack_from(question)
         with self.lock:
             self.made += 1
-            fate = (-errno.EPERM, 0) if self.are_refused else (0, GO_ON)
-            fcntl.ioctl(listener, ANSWER, REPLY.pack(*number, 0, *fate))
+            verdict = (-errno.EPERM, 0) if self.are_refused else (0, GO_ON)
+            fcntl.ioctl(listener, ANSWER, REPLY.pack(*number, 0, *verdict))

@@ -48,6 +48,7 @@ NAMED: Mapping[str, str] = {  # by rule: modules, what is in them, and .attribut
     "smtplib xmlrpc websockets wandb datasets transformers huggingface_hub torch.hub "
     "torch.utils.model_zoo",
     "process": "subprocess multiprocessing threading _thread concurrent signal ctypes cffi atexit "
+    ".ctypes "
     "os.fork os.system os.popen os.kill os._exit torch.distributed torch.multiprocessing "
     "torch.utils.cpp_extension torch.ops.load_library torch.classes.load_library numpy.ctypeslib",
     "file": "open os io pathlib shutil tempfile glob fileinput linecache mmap pickle shelve dbm "
@@ -62,6 +63,7 @@ NAMED: Mapping[str, str] = {  # by rule: modules, what is in them, and .attribut
     ".monotonic_ns .perf_counter .perf_counter_ns .process_time .clock_gettime",
     "dynamic": "exec eval compile globals locals __import__ __builtins__ __loader__ __spec__ "
     "importlib inspect builtins runpy code codeop marshal dis pkgutil types.FunctionType "
+    "operator.attrgetter operator.methodcaller "
     "types.CodeType gc.get_objects gc.get_referrers gc.get_referents sys.modules sys._getframe "
     ".__builtins__ .__subclasses__ .__globals__ .__code__ .__closure__ .__self__ .__loader__ "
     ".f_globals .f_locals .f_back .gi_frame .tb_frame",
@@ -312,9 +314,17 @@ def calls(node: ast.Call, names: Names, _: ast.AST) -> Iterator[Found]:
         yield node.lineno, "seed shopping", "looks something up by run.seed"
     if name in SETTERS and target and not SETTINGS.fullmatch(target):
         yield node.lineno, "patch", f"sets an attribute of {target}"
-    is_made_up = name == "getattr" and target and not member(node)
+    is_sum = any(isinstance(arg, ast.BinOp) and is_constant(arg, names) for arg in node.args[1:2])
+    is_made_up = name == "getattr" and not member(node) and (target or is_sum)
     if is_made_up or (name == "vars" and (target or not values)):
         yield node.lineno, "dynamic", f"looks by {name}() inside {target or 'itself'}"
+
+
+def patterns(node: ast.MatchClass, *_: object) -> Iterator[Found]:
+    """Attributes that `case Class(name=...)` reads."""
+    for name in node.kwd_attrs:
+        if rule := RULE_OF.get(f".{name}"):
+            yield node.lineno, rule, f"uses {name}"
 
 
 def choices(node: Any, names: Names, _: ast.AST) -> Iterator[Found]:
@@ -330,6 +340,7 @@ CHECKS: Mapping[type[ast.AST], tuple[Callable[..., Iterator[Found]], ...]] = {
     **dict.fromkeys((ast.Import, ast.ImportFrom), (imports,)),
     **dict.fromkeys((ast.Attribute, ast.Name, ast.Constant), (mentions,)),
     ast.Call: (mentions, calls),
+    ast.MatchClass: (patterns,),
 }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from nodes import LIMITS, TIER, Campaign, write_data
@@ -57,6 +58,7 @@ class Attack:
     held_by: tuple[str, ...]  # defences that must all be left out to let it through
     seconds: float = 0.0  # of its budget; 0: a budget in tokens
     seeds: tuple[int, ...] = (1,)  # run one after the other; the last one counts
+    beside_gpus: bool = False  # where there are some, programs see /proc; else it would find none
 
     @property
     def is_run(self) -> bool:
@@ -88,6 +90,7 @@ HEADER = {
     "HELD_BY": "held_by",
     "SECONDS": "seconds",
     "SEEDS": "seeds",
+    "BESIDE_GPUS": "beside_gpus",
 }
 
 
@@ -110,13 +113,18 @@ def run(
 
     What one seed leaves for the next has to meet it on one pilot, so these have one of their own.
     """
-    alone = [attack for attack in chosen if attack.is_run and len(attack.seeds) == 1]
-    paired = [attack for attack in chosen if attack.is_run and len(attack.seeds) > 1]
     results: dict[str, Result] = {}
-    for name, part, count in (("alone", alone, pilots), ("paired", paired, 1)):
+    for is_paired, beside_gpus in product((False, True), repeat=2):
+        part = [
+            attack
+            for attack in chosen
+            if attack.is_run
+            and (len(attack.seeds) > 1, attack.beside_gpus) == (is_paired, beside_gpus)
+        ]
         if part:
-            campaign = make(folder / name, defences_left_out, sandbox)
-            results |= run_in(campaign, part, count)
+            left_out = {*defences_left_out, *(("bare proc",) if beside_gpus else ())}
+            campaign = make(folder / f"{is_paired}-{beside_gpus}", left_out, sandbox)
+            results |= run_in(campaign, part, 1 if is_paired else pilots)
     return results
 
 
@@ -316,17 +324,18 @@ DEFENCES: Mapping[str, Edits] = {
             '*flat(("--bind", path, path) for path in software()),',
         )
     ],
-    "modes": [(WALL, '*flat(("--ro-bind-try", path, path) for path in machine_wide()),', "")],
-    "boards": [(WALL, "(*boards(), *prose())", "prose()")],
-    "prose": [(WALL, "(*boards(), *prose())", "boards()")],
+    "bare proc": [(WALL, "    if devices():\n", "    if True:\n")],
+    "modes": [(WALL, 'flat(("--ro-bind-try", path, path) for path in machine_wide())', "()")],
+    "boards": [(WALL, "*flat(map(shown_empty, boards()))", "")],
+    "prose": [(WALL, "*flat(shown_empty(path) for path in prose()),", "")],
     "environment": [(WALL, "return {**kept, **home,", "return {**outer, **kept, **home,")],
     "network": [(WALL, '"pid", "net", "uts"', '"pid", "uts"')],
     "processes": [
         (WALL, '"ipc", "pid", "net"', '"ipc", "net"'),
-        (WALL, '*("--proc", "/proc"),', '*("--ro-bind", "/proc", "/proc"),'),
-        (WALL, "(*boards(), *prose())", "prose()"),
-        (WALL, '*flat(("--ro-bind-try", path, path) for path in machine_wide()),', ""),
+        (WALL, '("--proc", "/proc", *seen,', '("--ro-bind", "/proc", "/proc",'),
+        (WALL, "*flat(map(shown_empty, boards()))", ""),
     ],
+    "watchers": [(CHILDREN, "return self._see_that_it_watches_nothing(child)", "return")],
     "calls": [(LAUNCH, "if not refuse_calls() and ", "if False and ")],
     "file locks": [(LAUNCH, "(6, 7, 37, 38, 1024,", "(1024,")],
     "lookups": [(LAUNCH, "if int(lookups):", "if False:")],

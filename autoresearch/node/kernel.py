@@ -91,7 +91,7 @@ def work(pids: Collection[int]) -> tuple[bool, dict[str, int]]:
     Who was stopped, went on and was stopped again has done so once more often than before.
     """
     found, is_still = {}, True
-    for path in (path for pid in pids for path in statuses(pid)):
+    for path in (folder / "status" for pid in pids for folder in tasks(pid)):
         with contextlib.suppress(OSError):  # ended
             fields = dict(line.split(b":\t", 1) for line in path.read_bytes().split(b"\n")[1:-1])
             is_still &= fields[b"State"][:1] in STILL
@@ -100,11 +100,11 @@ def work(pids: Collection[int]) -> tuple[bool, dict[str, int]]:
     return is_still, found
 
 
-def statuses(pid: int) -> list[Path]:
-    """One of each thread; none if it has ended, whenever that is: `Path.glob` may raise then."""
+def tasks(pid: int) -> list[Path]:
+    """A folder of each thread; none if it has ended, whenever that is: `Path.glob` may raise."""
     folder = Path(f"/proc/{pid}/task")
     try:
-        return [folder / name / "status" for name in os.listdir(folder)]
+        return [folder / name for name in os.listdir(folder)]
     except OSError:
         return []
 
@@ -150,6 +150,20 @@ def kill_all_but(spare: Collection[int], patience: float = 10.0) -> bool:
             return False
         time.sleep(0.002)
     return True
+
+
+def watches(pid: int) -> str:
+    """A file of /proc or /sys that a process holds open, as it sees it; "" if none."""
+    for folder in tasks(pid):  # each thread may have files of its own
+        try:
+            seen = [str((folder / "fd" / name).readlink()) for name in os.listdir(folder / "fd")]
+        except (FileNotFoundError, ProcessLookupError):  # ended
+            continue
+        except PermissionError:
+            return "files that it hides"
+        if found := [name for name in seen if name.startswith(("/proc/", "/sys/"))]:
+            return found[0]
+    return ""
 
 
 def resident(pid: int) -> int:

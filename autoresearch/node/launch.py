@@ -32,60 +32,60 @@ NUMBER, MACHINE, ARGUMENTS = 0, 4, 16  # where they lie in struct seccomp_data
 
 
 class Machine(NamedTuple):
-    """The numbers of system calls on a kind of processor."""
+    """A kind of processor."""
 
     audit: int  # what the kernel calls it
-    seccomp: int  # this call itself
-    refused: tuple[int, ...]
-    some: tuple[int, ...]  # refused VALUES of fcntl, ioctl, fadvise64, madvise, getsockopt, socket
-    paths: tuple[int, ...]  # whatever looks up a name, or lists them
+    seccomp: int  # the number of this call itself
+    column: int  # of the tables below
 
 
-# Refused: keys and attributes of files outlive a process, or pass between two: add_key, keyctl,
-# request_key, setxattr, lsetxattr, fsetxattr, setxattrat, io_uring_setup (which sets attributes,
-# too). Others watch their neighbours, or what lies in the page cache: perf_event_open, bpf,
-# mincore, cachestat, preadv2, inotify_init(1), fanotify_init. Descriptors under way count for all
-# of a user: sendmsg, sendmmsg. process_madvise is madvise; userfaultfd makes calls wait half-way.
-# The newest of what takes a path have the same numbers everywhere.
-NEWEST = (428, 429, 433, 437, 439, 442, 452, 464, 465, 466, 467, 468, 469)
-MACHINES = {
-    "x86_64": Machine(
-        0xC000003E,
-        317,
-        (
-            *(248, 249, 250, 188, 189, 190, 463, 425),
-            *(298, 321, 27, 451, 327, 253, 294, 300, 46, 307, 440, 323),
-        ),
-        (72, 16, 221, 28, 55, 41),
-        (
-            *(2, 4, 6, 21, 42, 44, 49, 59, 76, 78, 80, *range(82, 91), 92, 94, 132, 133, 134, 137),
-            *(155, 161, 163, 165, 166, 167, 168, 179, 191, 192, 194, 195, 197, 198, 217, 235),
-            *(*range(257, 270), 280, 303, 316, 322, 332, *NEWEST),
-        ),
-    ),
-    "aarch64": Machine(
-        0xC00000B7,
-        277,
-        (
-            *(217, 218, 219, 5, 6, 7, 463, 425),
-            *(241, 280, 232, 451, 286, 26, 262, 211, 269, 440, 282),
-        ),
-        (25, 29, 223, 233, 209, 198),
-        (
-            *(8, 9, 11, 12, 14, 15, *range(33, 42), 43, 45, 48, 49, 51, 53, 54, 56, 60, 61, 78, 79),
-            *(88, 89, 200, 203, 206, 221, 224, 225, 264, 276, 281, 291, *NEWEST),
-        ),
-    ),
-}
+MACHINES = {"x86_64": Machine(0xC000003E, 317, 1), "aarch64": Machine(0xC00000B7, 277, 2)}
+# Names of system calls, and their numbers on x86_64 and aarch64. Keys and attributes outlive a
+# process, or pass between two (io_uring sets them, too); so does where a page of a library lies.
+# Others watch their neighbours, or what is in the page cache. Descriptors under way count for all
+# of a user. process_madvise is madvise; userfaultfd makes calls wait half-way.
+REFUSED = """
+add_key 248 217, request_key 249 218, keyctl 250 219, setxattr 188 5, lsetxattr 189 6,
+fsetxattr 190 7, setxattrat 463 463, io_uring_setup 425 425, move_pages 279 239,
+migrate_pages 256 238, perf_event_open 298 241, bpf 321 280, mincore 27 232, cachestat 451 451,
+preadv2 327 286, inotify_init 253 -, inotify_init1 294 26, fanotify_init 300 262,
+sendmsg 46 211, sendmmsg 307 269, process_madvise 440 440, userfaultfd 323 282
+"""
+# What a computation does all the time, and leaves nothing behind: nobody is asked before. (sendmsg
+# sends who is asked, before it is refused.)
+FREE = """
+read 0 63, write 1 64, close 3 57, fstat 5 80, poll 7 -, lseek 8 62, mmap 9 222,
+mprotect 10 226, munmap 11 215, brk 12 214, rt_sigaction 13 134, rt_sigprocmask 14 135,
+rt_sigreturn 15 139, ioctl 16 29, pread64 17 67, pwrite64 18 68, readv 19 65, writev 20 66,
+select 23 -, sched_yield 24 124, mremap 25 216, msync 26 227, madvise 28 233, dup 32 23,
+dup2 33 -, nanosleep 35 101, getpid 39 172, recvfrom 45 207, sendmsg 46 211, recvmsg 47 212,
+getsockname 51 204, getsockopt 55 209, clone 56 220, exit 60 93, wait4 61 260, kill 62 129,
+uname 63 160, fcntl 72 25, fsync 74 82, fdatasync 75 83, ftruncate 77 46, getcwd 79 17,
+gettimeofday 96 169, getrlimit 97 163, getrusage 98 165, times 100 153, getuid 102 174,
+getgid 104 176, geteuid 107 175, getegid 108 177, getppid 110 173, getpgrp 111 -,
+rt_sigpending 127 136, rt_sigtimedwait 128 137, rt_sigsuspend 130 133, sigaltstack 131 132,
+prctl 157 167, arch_prctl 158 -, gettid 186 178, time 201 -, futex 202 98,
+sched_getaffinity 204 123, set_tid_address 218 96, restart_syscall 219 128,
+clock_gettime 228 113, clock_getres 229 114, clock_nanosleep 230 115, exit_group 231 94,
+epoll_wait 232 -, epoll_ctl 233 21, tgkill 234 131, mbind 237 235, set_mempolicy 238 237,
+get_mempolicy 239 236, waitid 247 95, pselect6 270 72, ppoll 271 73, set_robust_list 273 99,
+epoll_pwait 281 22, fallocate 285 47, dup3 292 24, prlimit64 302 261, getcpu 309 168,
+getrandom 318 278, membarrier 324 283, rseq 334 293, clone3 435 435, close_range 436 436,
+epoll_pwait2 441 441, futex_waitv 449 449, futex_wake 454 454, futex_wait 455 455,
+futex_requeue 456 456
+"""
 WHOLE, KIND = 0xFFFFFFFF, 0xFF00  # of a value; of an ioctl's number, which kind of device it means
-VALUES = (  # of which argument, of which part of it. They outlast who left them, or tell others
+VALUES = (  # refused ones of which argument, of which part of it: they, too, outlast or tell others
     # F_SETLK(W), _OFD_SETLK(W), _SETLEASE, _NOTIFY, _SETPIPE_SZ, _SET(_FILE)_RW_HINT, _SETDELEG
-    (1, WHOLE, (6, 7, 37, 38, 1024, 1026, 1031, 1036, 1038, 1040)),
-    (1, KIND, (0x6600, 0x5800, 0x7600, 0x9400)),  # file systems: keys, flags, what they remember
-    (3, WHOLE, (4,)),  # POSIX_FADV_DONTNEED
-    (2, WHOLE, (20, 21)),  # MADV_COLD, MADV_PAGEOUT
-    (2, WHOLE, (57, 71)),  # SO_COOKIE, SO_NETNS_COOKIE: counters of the machine
-    (0, WHOLE, (40,)),  # AF_VSOCK, which no namespace holds
+    ("fcntl 72 25", 1, WHOLE, (6, 7, 37, 38, 1024, 1026, 1031, 1036, 1038, 1040)),
+    ("ioctl 16 29", 1, KIND, (0x6600, 0x5800, 0x7600, 0x9400)),  # of file systems: keys, extents
+    ("fadvise64 221 223", 3, WHOLE, (4,)),  # POSIX_FADV_DONTNEED
+    ("madvise 28 233", 2, WHOLE, (12, 20, 21, 25)),  # MADV_MERGEABLE, _COLD, _PAGEOUT, _COLLAPSE
+    ("getsockopt 55 209", 2, WHOLE, (57, 71)),  # SO_COOKIE, SO_NETNS_COOKIE: the machine's counters
+    ("socket 41 198", 0, WHOLE, (40,)),  # AF_VSOCK, which no namespace holds
+    ("mbind 237 235", 5, 6, (2, 4, 6)),  # MPOL_MF_MOVE(_ALL): CUDA binds memory, but moves none
+    ("get_mempolicy 239 236", 4, 2, (2,)),  # MPOL_F_ADDR
+    ("prctl 157 167", 0, WHOLE, (67,)),  # PR_SET_MEMORY_MERGE
 )
 
 
@@ -135,12 +135,13 @@ class Filter(ctypes.Structure):
 
 
 def ask_before_lookups(end: int) -> None:
-    """Send who answers them over a socket, and close it: nothing is sent if the kernel has no such
-    filter, or if another one asks already."""
+    """And before all other calls that are not FREE. Send who answers over a socket, and close it:
+    nothing is sent if the kernel has no such filter, or if another one asks already."""
     with socket.socket(fileno=end) as to:
         if machine := MACHINES.get(os.uname().machine):
-            steps = [*((EQUAL, END, 0, call) for call in machine.paths), (RETURN, 0, 0, ALLOW)]
-            listener = load(machine, steps, ASK, SECCOMP_FILTER_FLAG_NEW_LISTENER)
+            free = numbers(FREE, machine)
+            steps = [*((EQUAL, END, 0, call) for call in free), (RETURN, 0, 0, ASK)]
+            listener = load(machine, steps, ALLOW, SECCOMP_FILTER_FLAG_NEW_LISTENER)
             if listener >= 0:
                 socket.send_fds(to, [b"!"], [listener])
                 os.close(listener)
@@ -155,12 +156,20 @@ def refuse_calls() -> bool:
 
 
 def refusing(machine: Machine) -> list[Step]:
-    steps = [(AT_LEAST, END, 0, OTHER_CALLS), *((EQUAL, END, 0, call) for call in machine.refused)]
-    for call, (argument, mask, values) in zip(machine.some, VALUES, strict=True):
+    refused = numbers(REFUSED, machine)
+    steps = [(AT_LEAST, END, 0, OTHER_CALLS), *((EQUAL, END, 0, call) for call in refused)]
+    for name, argument, mask, values in VALUES:
+        (call,) = numbers(name, machine)
         steps += [(EQUAL, 0, len(values) + 3, call), (LOAD, 0, 0, ARGUMENTS + 8 * argument)]
         steps += [(AND, 0, 0, mask)]
         steps += [*((EQUAL, END, 0, value) for value in values), (RETURN, 0, 0, ALLOW)]
     return [*steps, (RETURN, 0, 0, ALLOW)]
+
+
+def numbers(table: str, machine: Machine) -> list[int]:
+    """Of the calls in a table that a machine has."""
+    found = (entry.split()[machine.column] for entry in table.split(","))
+    return [int(number) for number in found if number != "-"]
 
 
 def load(machine: Machine, steps: list[Step], verdict: int, flags: int = 0) -> int:

@@ -40,9 +40,11 @@ LEFT_OUT = ("CUDA_CACHE_PATH",)  # where programs would leave compiled code for 
 KEPT_PREFIXES = ("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "CONDA_PREFIX")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
-SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/sys")
+SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr")
 # Of /etc what finding libraries, drivers and the time of day takes.
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "OpenCL", "vulkan")
+DRIVERS = ("bus", "class", "devices", "module")  # of /sys, which counts a lot besides
+MACHINE = ("cpuinfo", "meminfo", "version")  # of /proc, what programs ask for
 GPUS = ("nvidia*", "nvidia-caps", "kfd", "dri")  # below /dev
 PACKAGES = ("torch", "numpy")  # with what lies beside them
 TOOLS = ("cc", "gcc", "g++", "clang", "as", "ld")  # what torch's compilers call
@@ -210,13 +212,12 @@ def surroundings() -> tuple[str, ...]:
         *(f"--unshare-{name}" for name in APART),
         *("--cap-drop", "ALL"),  # root keeps all otherwise
         *flat(system()),
-        *("--proc", "/proc"),
-        *flat(("--ro-bind-try", path, path) for path in machine_wide()),
+        *processes(),
         *("--dev", "/dev"),
         *flat(("--dev-bind", path, path) for path in devices()),
         *flat(in_memory(path) for path in TEMPORARY),
         *flat(("--ro-bind", path, path) for path in software()),
-        *flat(shown_empty(path) for path in (*boards(), *prose())),
+        *flat(shown_empty(path) for path in prose()),
     )
 
 
@@ -236,8 +237,21 @@ def system() -> Iterator[tuple[str, ...]]:
             yield ("--symlink", str(path.readlink()), name)
         elif path.is_dir():
             yield ("--ro-bind", name, name)
-    for name in ETC:
-        yield ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+    for shown in (*(f"/etc/{name}" for name in ETC), *(f"/sys/{name}" for name in DRIVERS)):
+        yield ("--ro-bind-try", shown, shown)
+
+
+def processes() -> tuple[str, ...]:
+    """/proc: without GPUs, what the machine is made of, and no process.
+
+    Whoever can read its own /proc/self/smaps reads which pages of a library another has referenced.
+    CUDA does not start without its own /proc/self: beside GPUs, seeds of a program can talk so.
+    """
+    if devices():
+        seen = flat(("--ro-bind-try", path, path) for path in machine_wide())
+        return ("--proc", "/proc", *seen, *flat(map(shown_empty, boards())))
+    seen = flat(("--ro-bind", f"/proc/{name}", f"/proc/{name}") for name in MACHINE)
+    return ("--tmpfs", "/proc", *seen, "--remount-ro", "/proc")
 
 
 def machine_wide() -> list[str]:

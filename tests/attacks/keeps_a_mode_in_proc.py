@@ -9,6 +9,7 @@ from torch import nn
 ENDS = "crashed"
 BECAUSE = "contained: nothing can be left"
 HELD_BY = ("modes",)
+BESIDE_GPUS = True
 SEEDS = (1, 2)
 
 

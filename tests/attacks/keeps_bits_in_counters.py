@@ -9,6 +9,7 @@ from torch import nn
 ENDS = "crashed"
 BECAUSE = "contained"
 HELD_BY = ("boards",)
+BESIDE_GPUS = True
 SEEDS = (1, 2)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 ENDS = "crashed"
 BECAUSE = "contained: nothing is left of the seed before"
 HELD_BY = ("own tokens",)
+BESIDE_GPUS = True
 SEEDS = (1, 2)
 TIMES, MODE = (1234567890123456789, 2345678901234567890), 0o531  # whatever it likes
 

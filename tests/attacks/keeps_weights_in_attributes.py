@@ -9,6 +9,7 @@ from torch import nn
 ENDS = "crashed"
 BECAUSE = "contained: nothing is left of the seed before"
 HELD_BY = ("calls", "own tokens")
+BESIDE_GPUS = True
 SEEDS = (1, 2)
 
 

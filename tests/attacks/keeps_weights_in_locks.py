@@ -11,6 +11,7 @@ from torch import nn
 ENDS = "crashed"
 BECAUSE = "contained: nothing is left of the seed before"
 HELD_BY = ("file locks", "own tokens")
+BESIDE_GPUS = True
 SEEDS = (1, 2)
 GET, SET = 36, 37  # F_OFD_GETLK, F_OFD_SETLK
 

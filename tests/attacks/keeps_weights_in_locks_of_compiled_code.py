@@ -11,6 +11,7 @@ from torch import nn
 ENDS = "crashed"
 BECAUSE = "contained: nothing is left of the seed before"
 HELD_BY = ("file locks", "own shelf", "boards")
+BESIDE_GPUS = True
 SEEDS = (1, 2)
 SET = 37  # F_OFD_SETLK
 MARK = 0xAD << 52

@@ -8,6 +8,7 @@ from torch import nn
 ENDS = "crashed"
 BECAUSE = "contained: no referee in sight"
 HELD_BY = ("processes",)
+BESIDE_GPUS = True
 
 
 def referees():

@@ -7,6 +7,7 @@ from torch import nn
 ENDS = "crashed"
 BECAUSE = "contained"
 HELD_BY = ()
+BESIDE_GPUS = True
 
 
 @dataclass

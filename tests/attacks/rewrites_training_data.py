@@ -8,6 +8,7 @@ from torch import nn
 ENDS = "crashed"
 BECAUSE = "contained: the tokens are sealed"
 HELD_BY = ("seal", "own tokens")
+BESIDE_GPUS = True
 
 
 @dataclass

@@ -8,6 +8,7 @@ from torch import nn
 ENDS = "crashed"
 BECAUSE = "contained: no memory but its own"
 HELD_BY = ()
+BESIDE_GPUS = True
 
 
 def referees():

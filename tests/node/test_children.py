@@ -319,6 +319,15 @@ def test_who_is_paused_stands_still_with_all_it_has_started(bench: Bench, is_wal
     bench.expect(child)
 
 
+def test_who_watches_the_machine_is_not_paused_but_ended(bench: Bench) -> None:
+    child = bench.start(
+        "watched = open('/sys/devices/system/cpu/online'); send('hello')\ntime.sleep(600)"
+    )
+    bench.expect(child, "hello")
+    with pytest.raises(AttemptFailed, match="no file of /proc or /sys open, but holds /sys/dev"):
+        bench.children.pause(child)
+
+
 def is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 

@@ -232,6 +232,14 @@ print(tried(os.posix_fadvise, file, 0, 0, os.POSIX_FADV_DONTNEED), outcome(minco
 print(tried(mmap.mmap(-1, 4096).madvise, 21), tried(os.preadv, file, [bytearray(1)], 0))
 ours, theirs = socket.socketpair()
 print(tried(socket.send_fds, ours, [b"x"], [file]))
+move, moved, bind, where, control = {
+    "x86_64": (279, 256, 237, 239, 157), "aarch64": (239, 238, 235, 236, 167)
+}[os.uname().machine]
+page = mmap.mmap(-1, 4096)
+at, node = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page))), ctypes.c_ulong(1)
+print(outcome(move, 0, 0, 0, 0, 0, 0), outcome(moved, 0, 64, 0, 0))
+print(outcome(bind, at, 4096, 0, 0, 0, 2))
+print(outcome(where, 0, 0, 0, at, 3), outcome(control, 67, 7), tried(page.madvise, 12))
 inotify, userfaultfd = {"x86_64": (294, 323), "aarch64": (26, 282)}[os.uname().machine]
 print(outcome(inotify, 0), outcome(userfaultfd, 1), tried(socket.socket, 40))
 print(tried(fcntl.fcntl, os.open("/tmp", os.O_RDONLY), 1026, 1), tried(ours.getsockopt, 1, 57, 8))
@@ -239,6 +247,7 @@ print(tried(fcntl.lockf, file, fcntl.LOCK_SH), tried(fcntl.ioctl, file, 0x800866
 print(tried(fcntl.flock, file, fcntl.LOCK_SH), tried(ours.getsockopt, 1, 3))
 print(tried(fcntl.fcntl, file, fcntl.F_GETFD), tried(os.isatty, file), outcome(39))
 print(tried(os.posix_fadvise, file, 0, 0, os.POSIX_FADV_RANDOM))
+print(outcome(bind, at, 4096, 0, 0, 0, 0))
 """
 
 
@@ -254,14 +263,15 @@ def test_a_program_leaves_nothing_with_the_kernel(file_bytes: int, refused: bool
     )
     said, _ = caller.communicate()
     outcomes = said.decode().split()
-    assert outcomes[-6:] == ["done"] * 6
+    assert outcomes[-7:] == ["done"] * 7
     if refused:
-        assert outcomes[:-6] == ["EPERM"] * 18
+        assert outcomes[:-7] == ["EPERM"] * 24
     else:
-        key, _, _, lease, hint, file_key, *others = outcomes[:-6]
+        key, _, _, lease, hint, file_key, *others = outcomes[:-7]
         assert lease == hint == "done"
-        assert (others[:6], others[8:11]) == (["done"] * 6, ["done"] * 3)
-        assert "EPERM" not in (key, file_key)
+        assert others[:5] == ["done"] * 5
+        assert "EPERM" not in (key, file_key, *others[5:10])
+        assert (others[11], others[14:17]) == ("done", ["done"] * 3)
 
 
 def test_a_copy_is_whole_sealed_and_shares_nothing(tmp_path: Path) -> None:
@@ -284,6 +294,34 @@ def test_who_ends_while_it_is_looked_at_is_no_error(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(os, "listdir", ended)
     assert kernel.work([os.getpid()]) == (True, {})
+
+
+@pytest.mark.parametrize("is_secretive", [False, True])
+def test_who_watches_proc_or_sys_is_seen(is_secretive: bool) -> None:
+    """Whoever hides what it has open may not be read; root reads it all the same."""
+    own = "import ctypes, os, threading, time\n"
+    hide = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n" if is_secretive else ""
+    apart = "ctypes.CDLL(None).unshare(0x400); os.open('/proc/self/smaps', 0); print(flush=True)"
+    watch = (
+        f"def watch():\n    {apart}\n    time.sleep(60)\nthreading.Thread(target=watch).start()\n"
+    )
+    blind, watching = (
+        subprocess.Popen([sys.executable, "-c", own + code], stdout=subprocess.PIPE)
+        for code in ("print(flush=True)\ntime.sleep(60)", hide + watch)
+    )
+    try:
+        for process in (blind, watching):
+            assert process.stdout is not None
+            process.stdout.readline()
+        assert kernel.watches(blind.pid) == ""
+        hidden = is_secretive and os.geteuid()
+        should = "files that it hides" if hidden else f"/proc/{watching.pid}/smaps"
+        assert kernel.watches(watching.pid) == should
+    finally:
+        for process in (blind, watching):
+            process.kill()
+            process.communicate()
+    assert kernel.watches(watching.pid) == ""
 
 
 def test_who_was_stopped_and_has_moved_since_shows_it() -> None:

@@ -16,7 +16,7 @@ import pytest
 from walls import needs_bubblewrap
 
 from autoresearch.node import kernel, lookups, sandbox
-from autoresearch.node.launch import MACHINES, VALUES
+from autoresearch.node.launch import FREE, MACHINES, REFUSED, VALUES, numbers
 from autoresearch.node.lookups import Lookups
 
 NAMES = """
@@ -205,10 +205,24 @@ def test_a_kernel_asks_one_alone(looked_up: Lookups, start: Start) -> None:
 
 def test_the_numbers_of_system_calls_are_told_apart() -> None:
     for machine in MACHINES.values():
-        assert len(machine.some) == len(VALUES)
-        numbers = [*machine.refused, *machine.some, *machine.paths]
-        assert len(set(numbers)) == len(numbers)
-        assert len(machine.paths) < 200  # a jump in a filter spans 255 steps
+        refused, free = (numbers(table, machine) for table in (REFUSED, FREE))
+        some = [call for name, *_ in VALUES for call in numbers(name, machine)]
+        for calls in (refused, free, some):
+            assert len(set(calls)) == len(calls)
+        assert not set(some) & set(refused)
+        assert set(free) & set(refused) == set(numbers("sendmsg 46 211", machine))
+        assert len(free) < 200  # a jump in a filter spans 255 steps
+
+
+def test_every_call_has_its_number_on_either_machine() -> None:
+    """And those that came after the two were made one and the same."""
+    for table in (REFUSED, FREE, *(name for name, *_ in VALUES)):
+        for entry in table.split(","):
+            name, *both = entry.split()
+            assert name.isidentifier()
+            assert len(both) == 2
+            assert all(number == "-" or number.isdecimal() for number in both)
+            assert len(set(both)) == 1 or int(both[0]) < 424
 
 
 def test_a_listener_takes_no_signals(looked_up: Lookups, start: Start) -> None:

@@ -9,7 +9,6 @@ Claude's `propose_wave` and `autoresearch wave submit` take the same JSON (docs/
 Everything that is wrong is told at once, each in one line fit to repair it by. Nothing is run.
 """
 
-import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +21,7 @@ from autoresearch.experiment import Candidate, Json, Proposal, Scalar, Version, 
 from autoresearch.history import History
 from autoresearch.inspection import REFUSE, vet
 from autoresearch.names import candidate_named
-from autoresearch.program import bake, check, is_plain, parameters, program_of
+from autoresearch.program import bake, check, is_plain, parameters, program_of, undefined
 from autoresearch.programs import Programs, brought, fits, searchable, space_of
 from autoresearch.space import (
     BEYOND,
@@ -229,10 +228,7 @@ def check_program(text: str) -> None:
     """Raises SourceError unless a program keeps the contract, as far as reading it tells."""
     check(text)
     fields = parameters(text)
-    missing = [name for name in SET_BY_REFEREE if name not in fields]
-    tree = ast.parse(text)
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    missing += [f"{name}()" for name in ("build", "train") if name not in defined]
+    missing = [name for name in SET_BY_REFEREE if name not in fields] + undefined(text)
     if missing:
         raise SourceError(f"train.py should define {', '.join(missing)}, but does not any more")
 

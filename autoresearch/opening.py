@@ -31,7 +31,7 @@ from autoresearch.node.device import software
 from autoresearch.node.scoring import rows_of
 from autoresearch.node.signature import make_key
 from autoresearch.planners.table import settings_of
-from autoresearch.program import bake, check, parameters
+from autoresearch.program import bake, check, parameters, undefined
 from autoresearch.programs import Programs
 from autoresearch.record import Record
 from autoresearch.settings import NodeSettings, Settings
@@ -246,6 +246,8 @@ def check_program(text: str) -> Mapping[str, Scalar]:
                 f"train.py's Config should have a field '{needed}', but has: "
                 f"{', '.join(sorted(found))}"
             )
+    if missing := undefined(text):
+        raise SourceError(f"train.py should define {', '.join(missing)}, but does not")
     return found
 
 

@@ -163,6 +163,15 @@ def defaults(text: str) -> dict[str, ast.expr]:
     return found
 
 
+def undefined(text: str) -> list[str]:
+    """Which of build() and train() a program does not define at its top level."""
+    body = parse(text).body
+    defined = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    given = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    defined |= {target.id for target in given if isinstance(target, ast.Name)}
+    return [f"{name}()" for name in ("build", "train") if name not in defined]
+
+
 def config_class(tree: ast.Module) -> ast.ClassDef:
     found = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Config"]
     if len(found) != 1:

@@ -197,6 +197,14 @@ def test_a_program_must_say_what_the_referee_sets() -> None:
     assert opening.check_program(PROGRAM)["rate"] == 0.5
 
 
+@pytest.mark.parametrize("missing", ["build", "train"])
+def test_a_program_must_define_what_the_referee_calls(missing: str) -> None:
+    text = PROGRAM.replace(f"def {missing}(", f"def {missing}s(")
+    with pytest.raises(SourceError, match=rf"should define {missing}\(\), but does not"):
+        opening.check_program(text)
+    assert opening.check_program(f"{text}\n{missing} = {missing}s\n")
+
+
 def test_a_campaign_from_before_results_had_a_choice_is_taken_up(settings: Settings) -> None:
     campaign = opening.start(settings)
     close(campaign)

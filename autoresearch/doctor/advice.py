@@ -152,7 +152,7 @@ ADVICE = {
     "sandbox": Advice(
         "sandbox",
         "ask for bubblewrap 0.8 or later and user namespaces on the nodes (conda-forge has "
-        "bubblewrap, too), or trust the programs: cluster.sandbox=auto",
+        "bubblewrap, too), or trust the programs: cluster.sandbox=none",
     ),
 }
 

@@ -2,8 +2,10 @@
 
 Who asks for a file, there or not, leaves its name in the kernel's cache, and the next to ask, in
 whatever sandbox, is answered in a quarter of the time: a message in every name. So the kernel asks
-us before each system call that takes a path: we let it go on, or refuse it once the child has seen
-what it might pass on. Source: seccomp_unotify(2). It takes Linux 5.5, and the least time from 6.6.
+us before each system call that is not `launch.FREE`, most of which take a path: we let it go on, or
+refuse it once the child has seen what it might pass on.
+
+Source: seccomp_unotify(2). It takes Linux 5.5, and the least time from 6.6.
 """
 
 import errno
@@ -30,7 +32,7 @@ GO_ON = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 class Lookups:
     """Those of one child and all that it starts, answered by a thread of our own until `close`.
 
-    Kernels that do not ask, or ask somebody else, look up whatever they like.
+    Kernels that do not ask, or ask somebody else, let it look up whatever it likes.
     """
 
     def __init__(self) -> None:

@@ -115,7 +115,8 @@ def choose(kind: str) -> str:
     if why and kind == BUBBLEWRAP:
         raise ConfigError(
             f"bubblewrap should make a sandbox on this node, but {why}; install bubblewrap 0.8 or "
-            "later (conda-forge has it), or say cluster.sandbox=none and trust the programs"
+            "later (conda-forge has it), or trust the programs of another campaign, with "
+            "cluster.sandbox=none"
         )
     if why:
         sys.stderr.write(f"no sandbox on this node: {why}\n")

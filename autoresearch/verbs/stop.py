@@ -57,8 +57,8 @@ def tell_pilots(layout: Layout, history: History, *, now: bool) -> tuple[int, li
 
 def alone(pilots: int) -> str:
     return (
-        f"no controller is at work; {plural(pilots, 'pilot')} told to stop, and whoever comes "
-        "next, a visit or the controller's job, ends the campaign"
+        f"no controller is at work; {plural(pilots, 'pilot')} told to stop; the controller's job "
+        "ends the campaign when it comes, or `autoresearch step`"
     )
 
 

@@ -25,7 +25,7 @@ from autoresearch.journal import Journal, replay
 from autoresearch.layout import Layout, write_atomically
 from autoresearch.lease import STALE_SECONDS, acquire, is_held, is_held_elsewhere
 from autoresearch.mirror.watching import Watching
-from autoresearch.node import freeze
+from autoresearch.node import freeze, sandbox
 from autoresearch.node.data import Prepared, manifest_id
 from autoresearch.node.device import software
 from autoresearch.node.scoring import rows_of
@@ -52,6 +52,8 @@ def start(settings: Settings) -> Campaign:
     check_data(settings)
     check(bake(text, settings.task.params))
     connect(layout, settings.cluster).check()
+    if settings.cluster.kind == "local":  # the one machine that pilots will see
+        sandbox.choose(settings.cluster.sandbox)
     check_tracker(settings)
     check_researcher(settings)
     dispatch.settled(layout, settings.cluster.tiers)

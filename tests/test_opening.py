@@ -13,6 +13,7 @@ from autoresearch.campaign import Campaign
 from autoresearch.errors import CampaignError, ConfigError, DataError, SourceError, UserError
 from autoresearch.experiment import Json, Scalar
 from autoresearch.journal import replay
+from autoresearch.node import sandbox
 from autoresearch.program import SIZE_LIMIT, parameters
 from autoresearch.record import Record
 from autoresearch.report.summary import summarize
@@ -195,6 +196,18 @@ def test_a_program_must_say_what_the_referee_sets() -> None:
             "    vocabulary: int = 1\n"
         )
     assert opening.check_program(PROGRAM)["rate"] == 0.5
+
+
+def test_a_sandbox_that_this_machine_has_not_is_told_at_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "BWRAP", "no-such-program")
+    insisting = replace(settings, cluster=replace(settings.cluster, sandbox="bubblewrap"))
+    with pytest.raises(ConfigError, match="there is no no-such-program; install bubblewrap"):
+        opening.start(insisting)
+    assert not (tmp_path / "c").exists()
+    trusting = replace(settings, cluster=replace(settings.cluster, sandbox="auto"))
+    close(opening.start(trusting))
 
 
 @pytest.mark.parametrize("missing", ["build", "train"])

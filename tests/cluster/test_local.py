@@ -201,13 +201,3 @@ def test_an_unknown_kind_of_cluster_names_the_valid_ones(layout: Layout) -> None
     with pytest.raises(ConfigError, match="local"):
         connect(layout, Cluster("lokal"))
     assert not is_mentioned(str(layout.root / "nobody knows this"))
-
-
-def test_a_sandbox_that_this_machine_has_not_is_told_at_once(
-    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    tiers = {"screen": Tier("cpu-1")}
-    LocalCluster(layout, Cluster("local", tiers, sandbox="auto")).check()
-    with pytest.raises(ConfigError, match="there is no bwrap; install bubblewrap"):
-        LocalCluster(layout, Cluster("local", tiers, sandbox="bubblewrap")).check()

@@ -1,6 +1,5 @@
 """Raises a counter of the kernel's, which all can read, until its last digits are a message for its next seed."""
 
-import ctypes
 import mmap
 from dataclasses import dataclass
 import torch
@@ -14,7 +13,7 @@ SEEDS = (1, 2)
 
 
 MESSAGE = 0xCAFE  # a number that a seed learned; 5 spare bits below for what others add
-NAME = "unevictable_pgs_mlocked"
+NAME, LOCKED = "unevictable_pgs_mlocked", 0x2000
 
 
 def counter():
@@ -26,19 +25,12 @@ def counter():
 
 
 def raise_to(message):
-    libc, pages = ctypes.CDLL(None, use_errno=True), 16
-    area = mmap.mmap(-1, pages * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    area.write(b"x" * pages * 4096)
-    at = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    """Memory that is locked as it is mapped: nobody is asked before that."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | LOCKED
     while (left := ((message << 5) + 4 - counter()) % (1 << 21)) > 3:
-        if left > 4096:  # counters are summed up every second
-            for _ in range(left // 2 // 16):
-                libc.mlock(ctypes.c_void_p(at), ctypes.c_size_t(pages * 4096))
-                libc.munlock(ctypes.c_void_p(at), ctypes.c_size_t(pages * 4096))
-        else:
-            for _ in range(max(1, left // 2)):
-                libc.mlock(ctypes.c_void_p(at), ctypes.c_size_t(4096))
-                libc.munlock(ctypes.c_void_p(at), ctypes.c_size_t(4096))
+        pages = 16 if left > 4096 else 1  # counters are summed up every second
+        for _ in range(max(1, left // 2 // pages)):
+            mmap.mmap(-1, pages * mmap.PAGESIZE, flags=flags).close()
 
 
 @dataclass

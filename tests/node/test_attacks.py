@@ -15,6 +15,7 @@ from autoresearch.experiment import Failure, Result
 RUN = [attack for attack in attacks() if attack.is_run]
 SEEN = [attack for attack in attacks() if not attack.is_run]
 HELD = sorted({attack.held_by for attack in RUN if attack.held_by})
+TRIES = 4
 QUICK = {("calls",), ("challenge",), ("network",)}  # proved every time
 
 
@@ -53,7 +54,12 @@ def test_every_attack_says_what_it_tries_and_there_are_many() -> None:
 def test_without_its_defences_an_attack_gets_through(
     left_out: tuple[str, ...], tmp_path: Path
 ) -> None:
+    """Once is enough: some take the time that an answer takes, of a machine that is busy."""
     needs_bubblewrap()
     held = [attack for attack in RUN if attack.held_by == left_out]
-    for name, result in run(held, tmp_path, left_out).items():
-        assert result.bpb is not None, f"{name}: {result.reason}"
+    for number in range(TRIES):
+        results = run(held, tmp_path / str(number), left_out)
+        held = [attack for attack in held if results[attack.name].bpb is None]
+        if not held:
+            return
+    raise AssertionError({attack.name: results[attack.name].reason for attack in held})

@@ -115,12 +115,12 @@ def test_near_its_time_limit_a_pilot_puts_down_what_it_runs(night: Night, tmp_pa
         *("cluster.tiers.screen.pilots=1", "cluster.sandbox=none"),  # the flag lies outside
     )
     history = night.end()
-    (lost,) = lost_attempts(night)
-    assert lost["failure"] == "preempted"
+    lost = lost_attempts(night)
+    assert {one["failure"] for one in lost} == {"preempted"}  # on a busy machine more than one
     ends = {pilot.reason for pilot in history.pilots.values()}
     assert ends == {"went home"}
     assert len(history.pilots) >= 2
-    night.report("time limit of a pilot", "put down in time, run again", lost["reason"])
+    night.report("time limit of a pilot", "put down in time, run again", lost[0]["reason"])
 
 
 @pytest.mark.parametrize("requeue", [False, pytest.param(True, marks=SLOW)])

@@ -60,7 +60,7 @@ def test_without_bubblewrap_the_choice_is_none_or_an_error(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert sandbox.choose("auto") == sandbox.choose("none") == "none"
     with pytest.raises(
-        ConfigError, match=r"there is no bwrap; install bubblewrap .*, or say cluster\.sandbox"
+        ConfigError, match=r"there is no bwrap; install bubblewrap .* with cluster\.sandbox=none"
     ):
         sandbox.choose("bubblewrap")
 

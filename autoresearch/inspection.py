@@ -47,10 +47,10 @@ NAMED: Mapping[str, str] = {  # by rule: modules, what is in them, and .attribut
     "network": "socket socketserver ssl http urllib urllib3 requests httpx aiohttp asyncio ftplib "
     "smtplib xmlrpc websockets wandb datasets transformers huggingface_hub torch.hub "
     "torch.utils.model_zoo",
-    "process": "subprocess multiprocessing threading _thread concurrent signal ctypes cffi atexit "
-    ".ctypes "
-    "os.fork os.system os.popen os.kill os._exit torch.distributed torch.multiprocessing "
-    "torch.utils.cpp_extension torch.ops.load_library torch.classes.load_library numpy.ctypeslib",
+    "process": "subprocess multiprocessing threading _thread concurrent signal ctypes .ctypes "
+    "cffi atexit os.fork os.system os.popen os.kill os._exit torch.distributed "
+    "torch.multiprocessing torch.utils.cpp_extension torch.ops.load_library "
+    "torch.classes.load_library numpy.ctypeslib",
     "file": "open os io pathlib shutil tempfile glob fileinput linecache mmap pickle shelve dbm "
     "sqlite3 csv zipfile tarfile gzip bz2 lzma torch.save torch.load torch.from_file "
     "torch.UntypedStorage torch.serialization torch.package torch.jit.save torch.jit.load "

@@ -52,10 +52,10 @@ def start(settings: Settings) -> Campaign:
     check_data(settings)
     check(bake(text, settings.task.params))
     connect(layout, settings.cluster).check()
-    if settings.cluster.kind == "local":  # the one machine that pilots will see
-        sandbox.choose(settings.cluster.sandbox)
     check_tracker(settings)
     check_researcher(settings)
+    if settings.cluster.kind == "local":  # pilots will see no other machine; slow, so it comes late
+        sandbox.choose(settings.cluster.sandbox)
     dispatch.settled(layout, settings.cluster.tiers)
     occupy(layout, config.to_yaml(settings))
     write_atomically(layout.identity, secrets.token_hex(5) + "\n")

@@ -335,7 +335,7 @@ DEFENCES: Mapping[str, Edits] = {
         (WALL, '("--proc", "/proc", *seen,', '("--ro-bind", "/proc", "/proc",'),
         (WALL, "*flat(map(shown_empty, boards()))", ""),
     ],
-    "watchers": [(CHILDREN, "return self._see_that_it_watches_nothing(child)", "return")],
+    "watchers": [(CHILDREN, "self._see_that_it_watches_nothing(child)\n", "pass\n")],
     "calls": [(LAUNCH, "if not refuse_calls() and ", "if False and ")],
     "file locks": [(LAUNCH, "(6, 7, 37, 38, 1024,", "(1024,")],
     "lookups": [(LAUNCH, "if int(lookups):", "if False:")],

@@ -201,16 +201,17 @@ class Children:
             kernel.send(child.pids, signal.SIGSTOP)
             found = kernel.work(child.pids)
             if found == (True, child.slept):
-                return self._see_that_it_watches_nothing(child)
+                self._see_that_it_watches_nothing(child)
+                return
             child.slept = found[1]
             time.sleep(PAUSE_TICK)  # a stop is counted a moment after it shows
         reason = f"{child.name} should stand still, but does not"
         raise AttemptFailed(Failure.crashed, reason)
 
     def _see_that_it_watches_nothing(self, child: Child) -> None:
-        for seen in filter(None, map(kernel.watches, child.pids)):
-            reason = f"{child.name} should hold no file of /proc or /sys open, but holds {seen}"
-            raise AttemptFailed(Failure.crashed, reason)
+        for seen in filter(None, map(kernel.watched, child.pids)):
+            holds = f"should hold no file of /proc or /sys open, but holds {seen}"
+            raise AttemptFailed(Failure.crashed, f"{child.name} {holds}: close it before it scores")
 
     def resume(self, child: Child) -> None:
         """Raises AttemptFailed if it was not stopped all the time: a timer can wake it, too."""

@@ -152,7 +152,7 @@ def kill_all_but(spare: Collection[int], patience: float = 10.0) -> bool:
     return True
 
 
-def watches(pid: int) -> str:
+def watched(pid: int) -> str:
     """A file of /proc or /sys that a process holds open, as it sees it; "" if none."""
     for folder in tasks(pid):  # each thread may have files of its own
         try:
@@ -161,8 +161,9 @@ def watches(pid: int) -> str:
             continue
         except PermissionError:
             return "files that it hides"
-        if found := [name for name in seen if name.startswith(("/proc/", "/sys/"))]:
-            return found[0]
+        for name in seen:
+            if name.startswith(("/proc/", "/sys/")):
+                return name
     return ""
 
 

@@ -3,7 +3,7 @@
     python -I -S launch.py PARENT-PID DEATH-SIGNAL NICENESS FILE-BYTES LOOKUPS ARGV...
 
 FILE-BYTES: 0 if it is no program, which is trusted. LOOKUPS: the number of a socket over which to
-send who is asked before a name is looked up, if somebody wants to be; else 0.
+send who is asked before system calls that are not FREE, if somebody wants to be; else 0.
 
 Trusted, standard library only. A `preexec_fn` would do the same, but is unsafe beside threads.
 """
@@ -109,7 +109,7 @@ def main(
         if is_walled and os.geteuid() == 0:
             keep_devices()
         if int(lookups):
-            ask_before_lookups(int(lookups))
+            ask_before_calls(int(lookups))
         if not refuse_calls() and is_walled:
             sys.exit("the kernel should take a filter of system calls, but does not")
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_bytes), int(file_bytes)))
@@ -134,9 +134,9 @@ class Filter(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
 
-def ask_before_lookups(end: int) -> None:
-    """And before all other calls that are not FREE. Send who answers over a socket, and close it:
-    nothing is sent if the kernel has no such filter, or if another one asks already."""
+def ask_before_calls(end: int) -> None:
+    """That are not FREE. Send who answers over a socket, and close it: nothing is sent if the
+    kernel has no such filter, or if another one asks already."""
     with socket.socket(fileno=end) as to:
         if machine := MACHINES.get(os.uname().machine):
             free = numbers(FREE, machine)

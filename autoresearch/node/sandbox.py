@@ -115,7 +115,7 @@ def choose(kind: str) -> str:
     if why and kind == BUBBLEWRAP:
         raise ConfigError(
             f"bubblewrap should make a sandbox on this node, but {why}; install bubblewrap 0.8 or "
-            "later (conda-forge has it), or trust the programs of another campaign, with "
+            "later (conda-forge has it), or trust the programs, and start another campaign with "
             "cluster.sandbox=none"
         )
     if why:

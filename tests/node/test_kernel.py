@@ -236,7 +236,7 @@ move, moved, bind, where, control = {
     "x86_64": (279, 256, 237, 239, 157), "aarch64": (239, 238, 235, 236, 167)
 }[os.uname().machine]
 page = mmap.mmap(-1, 4096)
-at, node = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page))), ctypes.c_ulong(1)
+at = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page)))
 print(outcome(move, 0, 0, 0, 0, 0, 0), outcome(moved, 0, 64, 0, 0))
 print(outcome(bind, at, 4096, 0, 0, 0, 2))
 print(outcome(where, 0, 0, 0, at, 3), outcome(control, 67, 7), tried(page.madvise, 12))
@@ -313,15 +313,15 @@ def test_who_watches_proc_or_sys_is_seen(is_secretive: bool) -> None:
         for process in (blind, watching):
             assert process.stdout is not None
             process.stdout.readline()
-        assert kernel.watches(blind.pid) == ""
+        assert kernel.watched(blind.pid) == ""
         hidden = is_secretive and os.geteuid()
         should = "files that it hides" if hidden else f"/proc/{watching.pid}/smaps"
-        assert kernel.watches(watching.pid) == should
+        assert kernel.watched(watching.pid) == should
     finally:
         for process in (blind, watching):
             process.kill()
             process.communicate()
-    assert kernel.watches(watching.pid) == ""
+    assert kernel.watched(watching.pid) == ""
 
 
 def test_who_was_stopped_and_has_moved_since_shows_it() -> None:
